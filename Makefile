@@ -1,0 +1,54 @@
+# All that is needed: Python 3.11 to 3.13 and make.
+
+PYTHON ?= python3
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo run test lint format lock clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## The virtual environment with all tools, from the lock
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.13 …")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY) ## The function against a stand-in cloud: see it ring
+	$(BIN)/python tests/demo.py
+
+run: $(READY) ## The function on PORT (8080), with the settings of the environment
+	$(BIN)/functions-framework --source function/main.py --target handle --port $(PORT)
+
+test: $(READY) ## Every test
+	$(BIN)/pytest
+
+lint: $(READY) ## Rules, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code into form
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# Without the user's or the machine's configuration: the lock must say the same everywhere.
+# `make lock` keeps what does; `make lock UPGRADE=--upgrade` takes the newest.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url $(UPGRADE) --custom-compile-command "make lock"
+
+lock: $(READY) ## Compile requirements*.txt from pyproject.toml
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --all-extras --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist function/vaultbell.egg-info
+	find function tests -name __pycache__ -type d -prune -exec rm -rf {} +
