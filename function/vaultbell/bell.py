@@ -1,0 +1,92 @@
+"""What handles events: the cloud, the rules, the channels, and what this process remembers. Made in `compose.py`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+from vaultbell.budget import Budget
+from vaultbell.channels import Channel
+from vaultbell.cloud.cbr import Cbr
+from vaultbell.inbound import Project
+from vaultbell.outcome import Rules
+from vaultbell.routing import Route
+from vaultbell.seen import Memory, Once
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AT_ONCE = 8  # items of a batch, or tasks of a sweep, that are handled side by side
+
+
+class Projects(Protocol):
+    """The projects that may be looked up."""
+
+    @property
+    def known(self) -> Sequence[Project]:
+        """Those known without asking anybody."""
+
+    def all(self, budget: Budget) -> Sequence[Project]:
+        """All of them; one that the settings give by its name is asked for. Raises Transient or Misconfigured."""
+
+
+class OutcomeRules(Rules, Protocol):
+    """What the settings say of outcomes, and of telling them again."""
+
+    @property
+    def repeat_interval(self) -> timedelta:
+        """How long after its first telling an overdue task is told again."""
+
+
+class SweepRules(Protocol):
+    """What the settings say of sweeps."""
+
+    @property
+    def period(self) -> timedelta: ...  # noqa: D102 - design, section 9
+
+    @property
+    def lag(self) -> timedelta: ...  # noqa: D102
+
+    @property
+    def lookback(self) -> int: ...  # noqa: D102
+
+    @property
+    def history(self) -> timedelta: ...  # noqa: D102
+
+
+class Crew:
+    """Does things side by side; its threads are made when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def map(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """What `work` makes of each item, in their order. Not to be called from within such work."""
+        if len(items) <= 1:
+            return [work(item) for item in items]
+        with self._lock:
+            self._pool = self._pool or ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vaultbell")
+        return list(self._pool.map(work, items))
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """Everything that an event's handling needs."""
+
+    cbr: Cbr
+    projects: Projects
+    rules: OutcomeRules
+    sweeps: SweepRules
+    routes: Sequence[Route]
+    channels: Mapping[str, Channel]
+    leave_unfinished: bool = False
+    heartbeat: Callable[[Budget], None] = lambda _budget: None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    memory: Memory = field(default_factory=Memory)
+    once: Once = field(default_factory=Once)
+    crew: Crew = field(default_factory=Crew)

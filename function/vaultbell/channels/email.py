@@ -1,0 +1,217 @@
+"""Mail, in text and HTML, threaded by the incident: SMTP (RFC 5321, 3207, 4954) and the message (RFC 5322, 3834)."""
+
+from __future__ import annotations
+
+import base64
+import smtplib
+import socket
+import ssl
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing, suppress
+from email.headerregistry import Address, HeaderRegistry
+from email.message import EmailMessage
+from email.policy import SMTP
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaultbell import times
+from vaultbell.budget import Budget
+from vaultbell.errors import Permanent, Transient
+from vaultbell.notification import Notification
+from vaultbell.outcome import NO_TIME
+from vaultbell.text import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from vaultbell.transport import Transport
+    from vaultbell.values import SmtpServer
+
+SUBJECT_LIMIT, ANSWER_LIMIT = 200, 200
+QUIT_SECONDS = 1.0
+OUR_NAME = "[127.0.0.1]"  # RFC 5321 4.1.3 allows a literal; smtplib's own choice would ask the DNS, without a time-out
+TIMES = ("created_at", "started_at", "ended_at", "deadline")
+FACTS = {
+    "Resource": ("resource_name", "resource_type", "resource_id"),
+    "Vault": ("vault_name", "vault_id"),
+    "Backup": ("backup_name",),
+    "Project": ("project_id",),
+    "Region": ("region",),
+    "Operation": ("operation_type",),
+    "Percent": ("progress",),
+    "Policy": ("policy_id",),
+    "Task": ("operation_log_id",),
+    **{key.removesuffix("_at").capitalize(): (key,) for key in TIMES},
+}
+
+# Ids stand in a mail as they are: as prose, which the library takes these two for, a long one would be encoded.
+_HEADERS = HeaderRegistry()
+for _name in ("references", "in-reply-to"):
+    _HEADERS.map_to_type(_name, _HEADERS["message-id"])
+_POLICY = SMTP.clone(header_factory=_HEADERS)
+
+
+class Email:
+    """Mail to one or several addresses. Taken for one of them is delivered."""
+
+    def __init__(self, server: SmtpServer, sender: str, recipients: Sequence[str], transport: Transport) -> None:
+        self._server = server
+        self._sender = sender
+        self._recipients = recipients
+        self._transport = transport
+
+    def send(self, notification: Notification, budget: Budget) -> str | None:
+        """Hand the mail in once. Returns a remark that names the recipients refused, or None.
+
+        Raises Transient (4yz, no connection or a lost one, no time) or Permanent (5yz, no STARTTLS, bad certificate).
+        """
+        message = compose(notification, self._sender, self._recipients)
+        host = self._server.host
+        try:
+            with self._transport.bound(budget), closing(_Client(self._server, self._transport, budget)) as client:
+                try:
+                    refused = self._hand_in(client, message)
+                finally:  # the mail's fate is known by now: how the server says goodbye changes nothing
+                    with suppress(OSError, ValueError), self._transport.bound(budget.capped(QUIT_SECONDS)):
+                        client.docmd("QUIT")
+        except smtplib.SMTPRecipientsRefused as error:
+            codes = [code for code, _ in error.recipients.values()]
+            raise _by_code(f"{host} takes no recipient: {self._refusals(error.recipients)}", codes) from None
+        except smtplib.SMTPResponseException as error:
+            told = self._answer(error.smtp_code, error.smtp_error)
+            raise _by_code(f"{host} answered {told}", [error.smtp_code]) from None
+        except smtplib.SMTPNotSupportedError:
+            raise Permanent(f"{host} takes no address with letters beyond ASCII (it has no SMTPUTF8)") from None
+        except ssl.SSLCertVerificationError as error:
+            raise Permanent(f"the certificate of {host} is not trusted: {error.verify_message}") from None
+        except OSError as error:  # smtplib's own are such; behind a lost connection stands what the socket said
+            late = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
+            raise Transient(f"no answer of {host} in time" if late else f"the connection to {host} was lost") from None
+        except ValueError:
+            raise Transient(f"{host} answered what is not SMTP") from None
+        return f"not taken for {self._refusals(refused)}" if refused else None
+
+    def _hand_in(self, client: _Client, message: EmailMessage) -> Mapping[str, tuple[int, bytes]]:
+        server = self._server
+        client.ehlo_or_helo_if_needed()
+        if server.tls == "starttls":
+            if not client.has_extn("starttls"):
+                raise Permanent(f"{server.host} does not offer STARTTLS: ?tls=off would send without it")
+            client.starttls(context=self._transport.tls)
+            client.ehlo_or_helo_if_needed()
+        if server.user:
+            self._log_in(client, server.user, server.password or "")
+        recipients = [_address(recipient).addr_spec for recipient in self._recipients]
+        return client.send_message(message, _address(self._sender).addr_spec, recipients)
+
+    def _log_in(self, client: _Client, user: str, password: str) -> None:
+        """Try once, by one method: smtplib's `login` tries them all, and each refusal brings a lock-out nearer."""
+        if not (user + password).isascii():
+            raise Permanent(f"{self._server.host}: user and password have to be ASCII")
+        client.user, client.password = user, password
+        offered = client.esmtp_features.get("auth", "").upper().split()
+        for method, answers in (("PLAIN", client.auth_plain), ("LOGIN", client.auth_login)):
+            if method in offered:
+                client.auth(method, answers)
+                return
+        raise Permanent(f"{self._server.host} offers neither PLAIN nor LOGIN to log in with")
+
+    def _refusals(self, refused: Mapping[str, tuple[int, bytes]]) -> str:
+        return "; ".join(f"{address} ({self._answer(*answer)})" for address, answer in refused.items())
+
+    def _answer(self, code: int, text: bytes | str) -> str:
+        """The server's answer, fit to be shown: should it repeat the password, as it is or as it was sent, without."""
+        words = text.decode(errors="replace") if isinstance(text, bytes) else text
+        if password := self._server.password:
+            sent = (f"\0{self._server.user}\0{password}", password)
+            for secret in (*(base64.b64encode(form.encode()).decode() for form in sent), password):
+                words = words.replace(secret, "***")
+        return f"{code} {one_line(words, ANSWER_LIMIT)}".strip()
+
+
+class _Client(smtplib.SMTP):
+    """An SMTP dialogue over the transport's sockets."""
+
+    def __init__(self, server: SmtpServer, transport: Transport, budget: Budget) -> None:
+        self._server, self._transport, self._budget = server, transport, budget
+        super().__init__(server.host, server.port, OUR_NAME)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - the budget binds
+        """Connect. It is the one seam that smtplib has for this, and its own SMTP_SSL uses it."""
+        tls = self._transport.tls if self._server.tls == "implicit" else None
+        connection = self._transport.connect(host, port, self._budget)
+        return tls.wrap_socket(connection, server_hostname=host) if tls else connection
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one answer. Raises ValueError where it has no code."""
+        code, text = super().getreply()
+        if code < 0:
+            self.close()
+            raise ValueError
+        return code, text
+
+
+def _by_code(text: str, codes: Collection[int]) -> Transient | Permanent:
+    """Permanent if each is 5yz; what is neither that nor 4yz is an answer to something else, and may pass too."""
+    passing = [code for code in codes if not 500 <= code <= 599]
+    return Transient(text, status=max(passing)) if passing else Permanent(text, status=max(codes))
+
+
+def compose(notification: Notification, sender: str, recipients: Sequence[str]) -> EmailMessage:
+    """The mail, made of the notification alone; its facts may hold a `next_step` (what to do) and a `link`, too."""
+    from_ = _address(sender)
+    label = "RESOLVED" if notification.type == "cbr.task.resolved" else notification.severity.upper()
+    message = EmailMessage(_POLICY)
+    message["Subject"] = one_line(f"[{label}] {notification.headline}", SUBJECT_LIMIT)
+    message["From"] = from_
+    message["To"] = [_address(recipient) for recipient in recipients]
+    if notification.timestamp > NO_TIME:  # else the server dates it (RFC 6409 8.2): 1970 would sort it out of sight
+        message["Date"] = notification.timestamp
+    message["Message-ID"] = f"<{notification.id}@{from_.domain}>"
+    message["In-Reply-To"] = message["References"] = f"<{notification.incident}@{from_.domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message["X-Vaultbell-Outcome"] = notification.outcome
+    message["X-Vaultbell-Severity"] = notification.severity
+    if notification.severity == "critical":
+        message["Importance"] = "high"
+    shown = _shown(notification) | {"label": label}
+    facts = [(name, " · ".join(shown[key] for key in keys if key in shown)) for name, keys in FACTS.items()]
+    text, html = (_templates().get_template(f"mail.{kind}.j2").render(shown, facts=facts) for kind in ("txt", "html"))
+    message.set_content(text, cte="quoted-printable")
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    message.set_boundary(f"=_{notification.id}")
+    return message
+
+
+def _shown(notification: Notification) -> dict[str, str]:
+    """What is known, fit to be shown: texts on one line, times for people."""
+    known = {**notification.facts, "project_id": notification.project_id, "region": notification.region}
+    known |= {key: getattr(notification, key) for key in ("id", "severity", "headline", "reason")}
+    shown = {key: text for key, value in known.items() if (text := one_line(value or ""))}
+    moments = {key: times.read(shown.get(key)) for key in TIMES}
+    if notification.timestamp > NO_TIME:
+        moments["since"] = notification.timestamp
+    return shown | {key: times.plain(time) for key, time in moments.items() if time}
+
+
+def _address(mailbox: str) -> Address:
+    """`name@host` or `Name <name@host>`, whose name may hold commas: the library would split there."""
+    name, _, address = mailbox.rpartition("<")
+    local, _, domain = address.rstrip("> ").rpartition("@")
+    return Address(name.strip(' "'), local, domain)
+
+
+@cache
+def _templates() -> Environment:
+    """The templates beside this file, read on the first mail."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape  # noqa: PLC0415 - dear at a cold start
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=select_autoescape(["html.j2"]),
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,44 @@
+"""A POST to somebody's address, signed by Standard Webhooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from vaultbell import retry_after, standard_webhooks
+from vaultbell.budget import Budget
+from vaultbell.errors import Permanent, Transient
+from vaultbell.notification import Notification
+from vaultbell.transport import Transport
+
+MAY_PASS = (408, 425, 429)
+
+
+class Webhook:
+    """One address. Only 2xx is success; redirects are refused; the status line decides."""
+
+    def __init__(
+        self, url: str, keys: Sequence[bytes], make_body: Callable[[Notification], bytes], transport: Transport
+    ) -> None:
+        self._url = url
+        self._host = urlsplit(url).hostname or "the receiver"
+        self._keys = keys
+        self._make_body = make_body
+        self._transport = transport
+
+    def send(self, notification: Notification, budget: Budget) -> None:
+        """POST the notification once. Raises Transient (408, 425, 429, 5xx, no answer) or Permanent (any other)."""
+        body = self._make_body(notification)
+        headers = {
+            "Content-Type": "application/json",
+            **standard_webhooks.sign(self._keys, notification.id, int(time.time()), body),
+        }
+        answer = self._transport.send("POST", self._url, headers=headers, body=body, budget=budget)
+        status = answer.status
+        if 200 <= status < 300:
+            return
+        told = f"{self._host} answered {status}"
+        if status in MAY_PASS or status >= 500:
+            raise Transient(told, after=retry_after.read(answer.headers.get("Retry-After")), status=status)
+        raise Permanent(told, status=status)

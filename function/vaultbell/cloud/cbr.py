@@ -1,0 +1,148 @@
+"""Cloud Backup and Recovery: the calls that Vaultbell makes. Both only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from vaultbell.budget import Budget
+from vaultbell.cloud import answers, listing
+from vaultbell.cloud.credentials import Credentials
+from vaultbell.cloud.endpoints import Endpoints
+from vaultbell.cloud.operation_log import OperationLog
+from vaultbell.errors import Misconfigured, Permanent, TaskMissing, Transient
+from vaultbell.inbound import Project
+from vaultbell.report import Object
+from vaultbell.transport import Answer, Transport
+
+T = TypeVar("T")
+
+NO_SUCH_TASK = ("BackupService.6500", "BackupService.6501")
+AUTHENTICATION_FAILED = "BackupService.9998"  # said with status 500, and meant as 401
+ANSWER_MOST = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the list is narrowed to. Which of a task's times `since` is compared with is not documented."""
+
+    status: str | None = None
+    since: datetime | None = None
+    operation_type: str | None = None
+    resource_id: str | None = None
+    vault_id: str | None = None
+
+    def as_filters(self) -> dict[str, str]:
+        """The parameters of the query; times have whole seconds and a Z."""
+        known = {
+            "status": self.status,
+            "start_time": self.since and self.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "operation_type": self.operation_type,
+            "resource_id": self.resource_id,
+            "vault_id": self.vault_id,
+        }
+        return {name: value for name, value in known.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Cbr:
+    """The API of one cloud, with the credentials to use."""
+
+    http: Transport
+    endpoints: Endpoints
+    credentials: Credentials
+    page_size: int = listing.PAGE
+
+    def lent(self, credentials: Credentials) -> Cbr:
+        """The same with other credentials: those that a platform hands over with one event."""
+        return replace(self, credentials=credentials)
+
+    def show(self, project: Project, operation_log_id: str, budget: Budget) -> OperationLog:
+        """`GET /v3/{project_id}/operation-logs/{operation_log_id}` ("Querying a Single Task").
+
+        Raises TaskMissing, Transient (also for an answer about another task), Misconfigured.
+        """
+        path = f"/v3/{project.project_id}/operation-logs/{operation_log_id}"
+        log = OperationLog.read(self._get(project, path, budget, _operation_log))
+        if log.id != operation_log_id or log.project_id not in (None, project.project_id):
+            raise Transient("the API answered about another task than the one asked for")
+        return log
+
+    def list(self, project: Project, query: Query, budget: Budget) -> Iterator[OperationLog]:
+        """`GET /v3/{project_id}/operation-logs` ("Querying the Task List"), page by page, as they are asked for.
+
+        A task may come more than once. Raises Transient and Misconfigured, also in mid-reading.
+        """
+
+        def page(offset: int, limit: int) -> listing.Page:
+            asked = {**query.as_filters(), "limit": str(limit), "offset": str(offset)}
+            path = f"/v3/{project.project_id}/operation-logs?{urlencode(asked)}"
+            found = self._get(project, path, budget, _page)
+            return replace(found, limit=min(found.limit, limit))
+
+        for row in listing.rows(page, self.page_size):
+            log = OperationLog.read(row)
+            if log.project_id not in (None, project.project_id):
+                raise Transient("the API listed a task of another project")
+            yield log
+
+    def _get(self, project: Project, path: str, budget: Budget, holds: Callable[[Object], T | None]) -> T:
+        """What a good answer holds, by the function that finds it in its body (None: it is not there)."""
+        url = self.endpoints.cbr(project.region) + path
+
+        def once() -> T:
+            answer = self._proved(project, url, budget)
+            if answer.status == 200 or (answer.status == 404 and holds is _page and answers.code_of(answer) is None):
+                # the list's 404 is documented with the list's own body
+                found = holds(answers.object_in("the API", answer))
+                if found is None:
+                    raise Transient(f"the API answered {answer.status} without an operation log", status=answer.status)
+                return found
+            if answer.status == 404 and answers.code_of(answer) in NO_SUCH_TASK:
+                raise TaskMissing("the API does not know this task")
+            if _unauthenticated(answer):
+                told = f"the API refuses our credentials ({answer.status})"
+                raise Misconfigured(told, cause="credentials", status=answer.status)
+            raise answers.fault("the API", answer, cause="api")
+
+        return answers.tried(once, budget)
+
+    def _proved(self, project: Project, url: str, budget: Budget) -> Answer:
+        """The answer to a request with our credentials; they are renewed once where they are refused."""
+        proof = self.credentials.headers("GET", url, project, budget)
+        answer = self._send(url, proof, budget)
+        if _unauthenticated(answer) and self.credentials.renew(project, proof):
+            answer = self._send(url, self.credentials.headers("GET", url, project, budget), budget)
+        return answer
+
+    def _send(self, url: str, proof: Mapping[str, str], budget: Budget) -> Answer:
+        headers = {"Accept": "application/json", **proof}
+        try:
+            return self.http.send(
+                "GET", url, headers=headers, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
+            )
+        except Permanent as error:  # an untrusted certificate, say: ours to put right
+            raise Misconfigured(f"the API: {error.message}", cause="endpoint") from None
+
+
+def _operation_log(body: Object) -> Object | None:
+    found = body.get("operation_log")
+    return found if isinstance(found, dict) and found else None
+
+
+def _page(body: Object) -> listing.Page | None:
+    found, count, limit = body.get("operation_logs"), body.get("count"), body.get("limit")
+    if not isinstance(found, list):
+        return None
+    return listing.Page(
+        [row for row in found if isinstance(row, dict)],
+        count if isinstance(count, int) else None,
+        limit if isinstance(limit, int) and limit > 0 else listing.PAGE,
+    )
+
+
+def _unauthenticated(answer: Answer) -> bool:
+    return answer.status == 401 or (answer.status == 500 and answers.code_of(answer) == AUTHENTICATION_FAILED)

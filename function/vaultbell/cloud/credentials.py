@@ -1,0 +1,204 @@
+"""Who we are to the cloud: a token that was given to us, or one that we fetch from IAM and keep.
+
+Source: IAM API reference, "Obtaining a User Token Through Password Authentication": 201, the token in the header
+`X-Subject-Token`, its times in the body; valid for 24 h, and a new one does not end the old one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from vaultbell import times
+from vaultbell.budget import Budget
+from vaultbell.cloud import answers, signing
+from vaultbell.cloud.endpoints import Endpoints
+from vaultbell.errors import Misconfigured, Permanent, Transient
+from vaultbell.inbound import Project
+from vaultbell.report import Object
+from vaultbell.transport import Transport
+
+MARGIN_MOST = 300.0  # seconds before its end at which a token is no longer used …
+MARGIN_SHARE = 0.1  # … or this share of its life, whichever is less
+LIFE_UNKNOWN = 3_600.0  # how long a token is kept whose times cannot be read
+REFUSED_PAUSE = 30.0  # seconds for which a refused log-in is not repeated
+ANSWER_MOST = 1 << 20
+
+
+class Credentials(Protocol):
+    """What a request to the cloud is proved with."""
+
+    def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
+        """The headers that prove us for this request. Raises Transient or Misconfigured."""
+
+    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+        """Forget the proof that was refused; whether there can be another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenToken:
+    """A token from the settings (`OS_TOKEN`) or from the platform: used as it is, never renewed."""
+
+    token: str = field(repr=False)
+
+    def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
+        """The token."""
+        del method, url, project, budget
+        return {"X-Auth-Token": self.token}
+
+    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+        """There is no other."""
+        del project, refused
+        return False
+
+
+class NoCredentials:
+    """None were set, and the platform gave none with this event."""
+
+    def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
+        """Always Misconfigured."""
+        del method, url, project, budget
+        raise Misconfigured(
+            "there are no credentials for the cloud: set OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME, "
+            "or OS_TOKEN, or OS_ACCESS_KEY and OS_SECRET_KEY, or give the function an agency",
+            cause="credentials",
+        )
+
+    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+        """There is no other."""
+        del project, refused
+        return False
+
+
+@dataclass(slots=True)
+class AccessKey:
+    """Requests signed with an access key.
+
+    A refused key rests: after more than five refusals in a row the cloud locks it for five minutes ("Common Errors
+    Related to IAM Authentication Information", API Gateway guide).
+    """
+
+    keys: signing.KeyPair
+    rests_until: float = 0.0
+
+    def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
+        """The signature of this request."""
+        del budget
+        if time.monotonic() < self.rests_until:
+            raise Misconfigured("the API has lately refused our access key", cause="credentials")
+        return signing.headers(self.keys, method, url, datetime.now(UTC), project.project_id)
+
+    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+        """There is no other; let this one rest."""
+        del project, refused
+        self.rests_until = time.monotonic() + REFUSED_PAUSE
+        return False
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is known of one project's log-in.
+
+    Times are on the monotonic clock: a clock set back does not keep a dead token alive.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    token: str | None = None
+    until: float = 0.0
+    refused_until: float = 0.0
+    refusal: Misconfigured | None = None
+
+
+class Password:
+    """A user's name and password: one token a project and process, fetched by one thread at a time."""
+
+    def __init__(self, http: Transport, endpoints: Endpoints, *, user: str, password: str, domain: str) -> None:
+        self._http = http
+        self._endpoints = endpoints
+        self._user: Object = {"name": user, "password": password, "domain": {"name": domain}}
+        self._sessions: dict[str, _Session] = {}
+        self._sessions_lock = threading.Lock()
+
+    def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
+        """The project's token, fetched first if need be."""
+        del method, url
+        session = self._session(project)
+        token, until = session.token, session.until
+        if token is None or time.monotonic() >= until:
+            token = self._log_in(session, project, budget)
+        return {"X-Auth-Token": token}
+
+    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+        """Drop the token that was refused, unless another thread has already put a new one in its place."""
+        session = self._session(project)
+        if session.token == refused["X-Auth-Token"]:
+            session.until = 0.0
+        return True
+
+    def project_id_of(self, name: str, budget: Budget) -> str:
+        """The id of a project that the settings give by name only. Raises as `headers` does."""
+        _token, scope = self._fetch({"name": name}, None, budget)
+        found = scope.get("project")
+        project_id = found.get("id") if isinstance(found, dict) else None
+        if not isinstance(project_id, str):
+            raise Transient("IAM does not say which project the token is for")
+        return project_id
+
+    def _session(self, project: Project) -> _Session:
+        with self._sessions_lock:
+            return self._sessions.setdefault(project.project_id, _Session())
+
+    def _log_in(self, session: _Session, project: Project, budget: Budget) -> str:
+        if not session.lock.acquire(timeout=budget.left):
+            raise Transient("the time budget was spent waiting for another thread's log-in")
+        try:
+            now = time.monotonic()
+            if session.token is not None and now < session.until:
+                return session.token
+            if session.refusal and now < session.refused_until:
+                raise session.refusal
+            try:
+                session.token, scope = self._fetch({"id": project.project_id}, project.region, budget)
+            except Misconfigured as error:
+                session.refusal, session.refused_until = error, time.monotonic() + REFUSED_PAUSE
+                raise
+            life = _life(scope)
+            session.until = now + life - min(MARGIN_MOST, life * MARGIN_SHARE)
+            return session.token
+        finally:
+            session.lock.release()
+
+    def _fetch(self, scope: Object, region: str | None, budget: Budget) -> tuple[str, Object]:
+        """A new token, and the body's `token`: the answer to `POST /v3/auth/tokens`."""
+        identity: Object = {"methods": ["password"], "password": {"user": self._user}}
+        body = json.dumps({"auth": {"identity": identity, "scope": {"project": scope}}}).encode()
+        url = f"{self._endpoints.iam(region)}/auth/tokens?nocatalog=true"
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+
+        def once() -> tuple[str, Object]:
+            try:
+                answer = self._http.send(
+                    "POST", url, headers=headers, body=body, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
+                )
+            except Permanent as error:
+                raise Misconfigured(f"IAM: {error.message}", cause="iam") from None
+            if answer.status not in (200, 201):
+                raise answers.fault("IAM", answer, cause="log-in")
+            token = answer.headers.get("X-Subject-Token")
+            if not token:
+                raise Transient("IAM answered without a token", status=answer.status)
+            found = answers.object_in("IAM", answer).get("token")
+            return token, found if isinstance(found, dict) else {}
+
+        return answers.tried(once, budget)
+
+
+def _life(scope: Object) -> float:
+    """How long a token lives, in seconds, by the server's own two times, so that our clock does not matter."""
+    issued, expires = times.read(scope.get("issued_at")), times.read(scope.get("expires_at"))
+    return max(0.0, (expires - issued).total_seconds()) if issued and expires else LIFE_UNKNOWN

@@ -1,0 +1,150 @@
+"""The one place where settings become objects. Nothing is opened: pools, tokens and TLS contexts come when used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from pydantic import SecretStr
+
+from vaultbell import settings as settings_
+from vaultbell import standard_webhooks, telemetry
+from vaultbell.bell import Bell
+from vaultbell.budget import Budget
+from vaultbell.channels import Channel
+from vaultbell.channels.formats import FORMATS
+from vaultbell.channels.webhook import Webhook
+from vaultbell.cloud.cbr import Cbr
+from vaultbell.cloud.credentials import AccessKey, Credentials, GivenToken, NoCredentials, Password
+from vaultbell.cloud.endpoints import Endpoints
+from vaultbell.cloud.signing import KeyPair
+from vaultbell.errors import Misconfigured, Permanent, Transient
+from vaultbell.inbound import Doorkeeper, Project
+from vaultbell.settings import EmailChannel, Settings, WebhookChannel
+from vaultbell.transport import Transport
+
+HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything that a platform needs."""
+
+    settings: Settings
+    doorkeeper: Doorkeeper
+    bell: Bell
+
+
+def app(settings: Settings) -> App:
+    """The function that these settings describe; what it is made of goes to the log, without secrets."""
+    telemetry.start(settings.log_level)
+    doorkeeper = Doorkeeper(
+        _text(settings.inbound_token),
+        [secret.get_secret_value() for secret in settings.inbound_secrets],
+    )
+    telemetry.log(logging.INFO, "started", settings=settings_.summary(settings))
+    if doorkeeper.is_open:
+        telemetry.log(logging.WARNING, "the door is open: neither VAULTBELL_INBOUND_TOKEN nor _SECRET is set")
+    return App(settings, doorkeeper, bell(settings))
+
+
+def bell(settings: Settings) -> Bell:
+    """What handles events under these settings."""
+    cloud = settings.cloud
+    http = Transport(guarded=False)
+    endpoints = Endpoints(cloud.region, cloud.auth_url, cloud.endpoint)
+    credentials = _credentials(settings, http, endpoints)
+    return Bell(
+        cbr=Cbr(http, endpoints, credentials),
+        projects=_Projects(settings, credentials),
+        rules=settings.outcomes,
+        sweeps=settings.sweep,
+        routes=settings.routes,
+        channels=channels(settings),
+        leave_unfinished=settings.unfinished == "leave",
+        heartbeat=_heartbeat(settings),
+    )
+
+
+def channels(settings: Settings) -> dict[str, Channel]:
+    """Every channel by its name. Those that go out the same way share one pool."""
+
+    @cache
+    def transport(ca_file: str | None, proxy: str | None, allow_private: bool) -> Transport:
+        return Transport(ca_file=ca_file, proxy=proxy, allow_private=allow_private)
+
+    def made(channel: WebhookChannel | EmailChannel) -> Channel:
+        way_out = transport(channel.ca_file, channel.proxy, channel.allow_private)
+        match channel:
+            case WebhookChannel():
+                keys = [standard_webhooks.key_of(secret.get_secret_value()) for secret in channel.secrets]
+                return Webhook(channel.url.get_secret_value(), keys, FORMATS[channel.format], way_out)
+            case EmailChannel():
+                from vaultbell.channels.email import Email  # noqa: PLC0415 - smtplib and email are dear at a cold start
+
+                return Email(channel.server, channel.sender, channel.to, way_out)
+
+    return {name: made(channel) for name, channel in settings.channels.items()}
+
+
+def _heartbeat(settings: Settings) -> Callable[[Budget], None]:
+    """A sign of life for a dead-man's switch. That it could not be given is logged and costs nothing."""
+    if settings.heartbeat_url is None:
+        return lambda _budget: None
+    url, transport = settings.heartbeat_url.get_secret_value(), Transport(name="VAULTBELL_HEARTBEAT_URL")
+
+    def beat(budget: Budget) -> None:
+        try:
+            answer = transport.send("GET", url, headers={}, budget=budget.capped(HEARTBEAT_SECONDS))
+        except (Transient, Permanent) as error:
+            telemetry.log(logging.WARNING, "no heartbeat", error=error.message)
+        else:
+            if not 200 <= answer.status < 300:
+                telemetry.log(logging.WARNING, "no heartbeat", status=answer.status)
+
+    return beat
+
+
+def _credentials(settings: Settings, http: Transport, endpoints: Endpoints) -> Credentials:
+    """The first of the design's list that the settings have; the platform's own come with each event."""
+    cloud = settings.cloud
+    if cloud.token:
+        return GivenToken(cloud.token.get_secret_value())
+    if cloud.access_key and cloud.secret_key:
+        keys = KeyPair(_text(cloud.access_key) or "", _text(cloud.secret_key) or "", _text(cloud.security_token))
+        return AccessKey(keys)
+    if cloud.username and cloud.password and cloud.user_domain_name:
+        return Password(
+            http,
+            endpoints,
+            user=cloud.username,
+            password=cloud.password.get_secret_value(),
+            domain=cloud.user_domain_name,
+        )
+    return NoCredentials()
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+class _Projects:
+    """The projects of the settings; where they only name one, IAM is asked for its id, once."""
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self._known = tuple(Project(project.project_id, project.region) for project in settings.projects)
+        self._name = settings.cloud.project_name
+        self._credentials = credentials
+
+    @property
+    def known(self) -> Sequence[Project]:
+        return self._known
+
+    def all(self, budget: Budget) -> Sequence[Project]:
+        if not self._known and self._name:
+            if not isinstance(self._credentials, Password):
+                raise Misconfigured("OS_PROJECT_NAME needs OS_USERNAME: set OS_PROJECT_ID", cause="settings")
+            self._known = (Project(self._credentials.project_id_of(self._name, budget)),)
+        return self._known

@@ -1,0 +1,81 @@
+"""What can go wrong, as types: whether to ask again is told by the class, never by a text.
+
+    VaultbellError
+    ├── InvalidEvent     the event is at fault; asking again is useless     (400, 401, 403, 413; dead letter)
+    ├── Transient        it may pass: throttling, 5xx, no connection, no time (503; back to the queue)
+    ├── Permanent        the other side will never take this                (424; dead letter)
+    ├── Misconfigured    we are at fault: settings, credentials, endpoint   (500; back to the queue; `unverified`)
+    │   └── SettingsError    a mistake in the settings; the start stops
+    └── TaskMissing      the API says that it knows no such task            (an outcome, not a fault)
+
+Messages are for people and are shown to them: they never hold a secret, a header, the path of an address or
+the offending value of an event.
+"""
+
+from __future__ import annotations
+
+
+class VaultbellError(Exception):
+    """The root of the tree."""
+
+    code = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidEvent(VaultbellError):
+    """The event cannot be handled, now or later.
+
+    `status` is the HTTP answer (400, 401, 403, 405, 413, 424), `code` a short word for machines.
+    """
+
+    def __init__(self, message: str, *, status: int = 400, code: str = "invalid_event") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Transient(VaultbellError):
+    """It may pass. `after` is how long the other side asked us to wait (seconds), `status` its HTTP answer."""
+
+    code = "try_again"
+
+    def __init__(self, message: str, *, after: float | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+        self.status = status
+
+
+class Permanent(VaultbellError):
+    """The other side refuses this for good. `status` is its HTTP or SMTP answer, if it gave one."""
+
+    code = "refused"
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Misconfigured(VaultbellError):
+    """Our settings, credentials or rights do not do. `cause` is a short stable word: it names the incident."""
+
+    code = "misconfigured"
+
+    def __init__(self, message: str, *, cause: str = "settings", status: int | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.status = status
+
+
+class SettingsError(Misconfigured):
+    """A mistake in the settings; the text names where it stands and what would be right."""
+
+    code = "settings"
+
+
+class TaskMissing(VaultbellError):
+    """`BackupService.6500` or `6501`: the API knows no such task (yet, or any more)."""
+
+    code = "missing"

@@ -1,0 +1,95 @@
+"""What arrives, and what it asks for.
+
+An `Event` is what a platform hands over, before anything is believed of it. Decoding turns it into items: each
+a piece of `Work`, something `Settled` that needs none, or the `InvalidEvent` that says why it cannot be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from vaultbell.errors import InvalidEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One arrival. Header names are in lower case; `time` is when it happened, if the way it came in says so.
+
+    `trusted` is set where the platform vouches for the sender, or the sender has proved itself; `platform` where it
+    comes in a platform's own form, which nobody else can send.
+    """
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    time: datetime | None = None
+    trusted: bool = False
+    platform: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """A task by its name. `project_id` absent: it is looked for in each allowed project.
+
+    `time` is the event's own; `channels`, where given, are the only ones still to be told.
+    """
+
+    operation_log_id: str
+    project_id: str | None = None
+    region: str | None = None
+    time: datetime | None = None
+    channels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A hint without an id.
+
+    The tasks of the things that it names (`ids`: resource, vault, restore point, in lower case, the likeliest first)
+    and of its types (none: any) are looked for around `time`.
+
+    `subject` names the hint itself, for what is told where nothing is found; `kind` says how to look: an alarm comes
+    when a task has ended, a trace when one has been asked for.
+    """
+
+    kind: Literal["alarm", "trace"]
+    subject: str
+    time: datetime | None
+    operation_types: tuple[str, ...]
+    ids: tuple[str, ...]
+    project_id: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Look through the task list for what ended badly. What is absent comes from the settings; `at` from the clock."""
+
+    at: datetime | None = None
+    period: timedelta | None = None
+    lag: timedelta | None = None
+    project_id: str | None = None
+    lookback: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A trusted source tells an alarm of CBR that cannot be read, or names nothing to look for: it is told as it is."""
+
+    subject: str
+    text: str
+    time: datetime | None
+    error: InvalidEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An item that is handled by having been read: one of our own events come back, say. `reason` is for the log."""
+
+    reason: str
+
+
+Work = TaskRef | Search | Sweep | Alarm
+Item = Work | Settled | InvalidEvent

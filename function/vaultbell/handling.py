@@ -1,0 +1,234 @@
+"""One event being handled: what becomes of a task that it names, of one that is missing, and of our own blindness."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from vaultbell import notification, routing
+from vaultbell.bell import Bell
+from vaultbell.budget import Budget
+from vaultbell.cloud.cbr import Cbr
+from vaultbell.cloud.operation_log import OperationLog
+from vaultbell.delivery import Delivered, deliver
+from vaultbell.errors import InvalidEvent, Misconfigured, TaskMissing, Transient
+from vaultbell.events import Alarm, Search, TaskRef
+from vaultbell.inbound import Project, allowed
+from vaultbell.notification import Notification
+from vaultbell.outcome import Outcome, OutcomeName, classify
+from vaultbell.report import Action, Result, Swept
+from vaultbell.routing import Selection
+from vaultbell.telemetry import log
+
+YOUNG = timedelta(minutes=5)  # a task that the API does not know may be too new to be visible
+YOUNG_AGAIN = 60.0  # seconds until such an event is asked to come again, at most
+SECOND_LOOK = 3.0  # seconds until a missing task is looked up once more
+RUNNING_AGAIN = 120.0  # seconds until the event of a task that still runs is asked to come again
+
+Told = tuple[Notification, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one item: its results, and who took which notification, so that a repeat need not tell them."""
+
+    results: tuple[Result, ...]
+    told: tuple[Told, ...] = ()
+    swept: Swept | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """The handling of one event: with these credentials, within this budget. `leave`: what still runs is left alone."""
+
+    bell: Bell
+    cbr: Cbr
+    budget: Budget
+    leave: bool
+
+    def task(self, task: TaskRef) -> Line:
+        """A task by its name."""
+        known = Result(Action.RETRY, 503, operation_log_id=task.operation_log_id, project_id=task.project_id)
+        if self.budget.left <= 0:
+            return self.again(known, Transient("the time budget was spent before this item's turn"))
+        try:
+            project, found = self._look_up(task, self.allowed(task.project_id, task.region))
+        except InvalidEvent as error:
+            return Line((Result.rejected(error, task.operation_log_id),))
+        except TaskMissing:
+            return self.missing(task, known, f"Task {task.operation_log_id}", task.operation_log_id)
+        except Transient as error:
+            return self.again(known, error)
+        except Misconfigured as error:
+            return self.unverified(error, known, task.region)
+        return self.found(project, found, classify(found, self.bell.rules, self.bell.now()), only=task.channels)
+
+    def allowed(self, project_id: str | None, region: str | None = None) -> Sequence[Project]:
+        """The projects to look in. Raises InvalidEvent (403), and what asking for a project's id raises."""
+        return allowed(project_id, region, self.bell.projects.all(self.budget), self.cbr.endpoints.region)
+
+    def found(
+        self,
+        project: Project,
+        task: OperationLog,
+        outcome: Outcome,
+        *,
+        repeat: int = 0,
+        only: tuple[str, ...] | None = None,
+    ) -> Line:
+        """A task whose operation log was read."""
+        result = Result(
+            Action.QUIET,
+            operation_log_id=task.id,
+            project_id=project.project_id,
+            operation_type=task.operation_type,
+            outcome=outcome.name.value,
+            severity=outcome.severity,
+            reason=outcome.reason,
+            incident=notification.incident(task, project.project_id),
+        )
+        if outcome.name is OutcomeName.RUNNING:
+            if self.leave:
+                return Line((replace(result, action=Action.LEFT),))
+            return Line((replace(result, action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN),))
+        if not outcome.rings:
+            return Line((result,))
+        told = notification.of_task(
+            task, outcome, self.bell.rules, project_id=project.project_id, region=self._region(project), repeat=repeat
+        )
+        return self.ring(told, result, only)
+
+    def missing(self, hint: TaskRef | Search, known: Result, what: str, subject: str) -> Line:
+        """Nothing was found for a hint: it comes again while it is young, else somebody is to know."""
+        age = age_of(hint, self.bell.now())
+        if age is not None and age < YOUNG:
+            left = (YOUNG - age).total_seconds()
+            message = f"the API knows nothing of {what} yet: it may be too new to be visible"
+            return Line((replace(known, retry_after=min(left, YOUNG_AGAIN), error=("not_visible_yet", message)),))
+        outcome = self._verdict(
+            OutcomeName.MISSING,
+            hint.time or notification.slot(self.bell.now()),
+            "the cloud knows no such task: it was never started, or its record is no longer kept",
+        )
+        project_id = hint.project_id or self._only_project()
+        told = notification.of_missing(
+            subject, what, outcome, project_id=project_id, region=hint.region or self.cbr.endpoints.region
+        )
+        result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told)
+        only = hint.channels if isinstance(hint, TaskRef) else None
+        return self.ring(told, result, only) if outcome.rings else Line((result,))
+
+    def unverified(self, error: Misconfigured, known: Result, region: str | None = None) -> Line:
+        """We cannot see: somebody must hear of it, once; and the event comes again."""
+        known = replace(known, project_id=known.project_id or self._only_project())
+        outcome = self._verdict(OutcomeName.UNVERIFIED, notification.slot(self.bell.now()), error.message)
+        told = notification.of_unverified(
+            error.cause,
+            outcome,
+            task_id=known.operation_log_id,
+            project_id=known.project_id,
+            region=region or self.cbr.endpoints.region,
+        )
+        result = replace(_with(known, outcome, told), status=500, error=(error.code, error.message))
+        if not outcome.rings or not self.bell.once.claim(told.id):
+            return Line((result,))
+        rung = False
+        try:
+            line = self.ring(told, result, None)
+            rung = line.results[0].status == 200
+        finally:
+            if not rung:
+                self.bell.once.release(told.id)
+        kept = replace(line.results[0], status=500, action=Action.RETRY, error=result.error)
+        return replace(line, results=(kept,))
+
+    def alarm(self, alarm: Alarm) -> Line:
+        """An alarm that says nothing we can look for is told in its own words, and refused."""
+        outcome = self._verdict(OutcomeName.UNVERIFIED, alarm.time or notification.slot(self.bell.now()), alarm.text)
+        told = notification.of_alarm(
+            alarm.subject, outcome, project_id=self._only_project(), region=self.cbr.endpoints.region
+        )
+        rejected = _with(Result.rejected(alarm.error), outcome, told)
+        if not outcome.rings:
+            return Line((rejected,))
+        line = self.ring(told, rejected, None)
+        if line.results[0].status != 200:  # the words were not heard: the alarm comes again
+            return line
+        kept = replace(line.results[0], status=rejected.status, action=Action.REJECTED, error=rejected.error)
+        return replace(line, results=(kept,))
+
+    def again(self, known: Result, error: Transient) -> Line:
+        """It may pass: the item comes again."""
+        return Line((replace(known, retry_after=error.after, error=(error.code, error.message)),))
+
+    def ring(self, told: Notification, result: Result, only: tuple[str, ...] | None) -> Line:
+        """Tell the channels that this goes to, less those that are known to have been told."""
+        to = routing.select(told, self.bell.routes)
+        if not to.channels:
+            return Line((replace(result, action=Action.QUIET, status=200),))
+        taken = self.bell.memory.taken(told.id)
+        named = set(only or ()) & set(to.channels)  # names that mean nothing to us narrow nothing
+        owed = tuple(name for name in to.channels if name not in taken and (not named or name in named))
+        delivered = deliver(told, Selection(owed, to.fallbacks), self.bell.channels, self.budget)
+        return Line((_told(result, delivered),), ((told, delivered.taken),))
+
+    def _look_up(self, task: TaskRef, projects: Sequence[Project]) -> tuple[Project, OperationLog]:
+        """The task, from the first project that has it; it is missing only if each one was asked and had it not."""
+        fault: Transient | Misconfigured | None = None
+        for second in (False, True):
+            for project in projects:
+                try:
+                    return project, self.cbr.show(project, task.operation_log_id, self.budget)
+                except TaskMissing:
+                    continue
+                except (Transient, Misconfigured) as error:
+                    fault = error
+            if fault:
+                raise fault
+            if second or age_of(task, self.bell.now()) is not None:
+                break
+            # The event does not say how old it is: the task may not be visible yet.
+            time.sleep(min(SECOND_LOOK, self.budget.left / 3))
+        raise TaskMissing("the API does not know this task")
+
+    def _only_project(self) -> str | None:
+        projects = self.bell.projects.known
+        return projects[0].project_id if len(projects) == 1 else None
+
+    def _region(self, project: Project) -> str | None:
+        return project.region or self.cbr.endpoints.region
+
+    def _verdict(self, name: OutcomeName, at: datetime, reason: str) -> Outcome:
+        rules = self.bell.rules
+        return Outcome(name, rules.severity_of(name), rules.rings(name), at, (reason,))
+
+
+def age_of(hint: TaskRef | Search, now: datetime) -> timedelta | None:
+    """How old the event is by its own time; None where it has none, or one that has not come yet."""
+    return now - hint.time if hint.time and hint.time <= now else None
+
+
+def _with(result: Result, outcome: Outcome, told: Notification) -> Result:
+    return replace(
+        result,
+        outcome=outcome.name.value,
+        severity=outcome.severity,
+        reason=outcome.reason,
+        incident=told.incident,
+    )
+
+
+def _told(result: Result, delivered: Delivered) -> Result:
+    result = replace(result, receipts=delivered.receipts, owed=delivered.owed)
+    if not delivered.owed:
+        return replace(result, action=Action.NOTIFIED, status=200)
+    names = ", ".join(delivered.owed)
+    if delivered.final:
+        error = ("undeliverable", f"refused for good by: {names}")
+        return replace(result, action=Action.REJECTED, status=424, error=error)
+    log(logging.WARNING, "not delivered yet", owed=list(delivered.owed))
+    error = ("try_again", f"not reached yet: {names}")
+    return replace(result, action=Action.RETRY, status=503, retry_after=delivered.after, error=error)

@@ -1,0 +1,152 @@
+"""FunctionGraph: events of the platform's triggers. Source: its developer guide, "Supported event sources".
+
+API Gateway waits for an answer, and is given one. All other triggers are asynchronous: what is to come again is
+raised, and the platform invokes the function anew or, in the end, hands the event to its failure destination.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from vaultbell import pipeline
+from vaultbell.budget import Budget
+from vaultbell.cloud.cbr import Cbr
+from vaultbell.cloud.credentials import AccessKey, GivenToken
+from vaultbell.cloud.signing import KeyPair
+from vaultbell.compose import App
+from vaultbell.errors import InvalidEvent, Misconfigured, Permanent, Transient, VaultbellError
+from vaultbell.events import Event
+from vaultbell.platforms import answer
+from vaultbell.platforms.answer import Answer
+from vaultbell.report import Object, Report
+from vaultbell.sources.pubsub import from_base64
+from vaultbell.telemetry import LOG, log_report
+
+APIG_WAITS = 4.5  # seconds: the trigger's default is 5
+BODY_MOST = 1 << 20
+
+
+class FunctionContext(Protocol):
+    """What the platform hands over with each event ("context" of the Python runtime)."""
+
+    def getRemainingTimeInMilliSeconds(self) -> int: ...  # noqa: D102, N802 - the platform's name
+
+    def getToken(self) -> str | None: ...  # noqa: D102, N802
+
+    def getSecurityAccessKey(self) -> str | None: ...  # noqa: D102, N802
+
+    def getSecuritySecretKey(self) -> str | None: ...  # noqa: D102, N802
+
+    def getSecurityToken(self) -> str | None: ...  # noqa: D102, N802
+
+
+def handle(event: object, context: FunctionContext, app: App) -> Object:
+    """Answer one event of the platform.
+
+    Raises InvalidEvent or Permanent for what is to reach the failure destination, Transient or Misconfigured for
+    what is to come again; for API Gateway nothing.
+    """
+    if isinstance(event, dict) and "httpMethod" in event:
+        return _written(_apig(event, context, app))
+    began = time.monotonic()
+    try:
+        report = pipeline.handle(app.bell, _event(event), _budget(context, app), _cbr(context, app))
+    except InvalidEvent as error:
+        log_report("functiongraph", error)
+        raise
+    log_report("functiongraph", report, time.monotonic() - began)
+    if failure := _raised(report):
+        raise failure
+    return report.as_json()
+
+
+def _event(event: object) -> Event:
+    """The platform's own form, which no other door takes; the platform vouches for its sender."""
+    return Event(json.dumps(event).encode(), trusted=True, platform=True)
+
+
+def _raised(report: Report) -> VaultbellError | None:
+    """The error that the platform is to see: by the worst of the results, after all of them have been handled."""
+    status = report.status
+    if status == 200:
+        return None
+    told = "; ".join(sorted({f"{result.error[0]}: {result.error[1]}" for result in report.results if result.error}))
+    message = f"{told or 'not finished yet'} ({status})"
+    if status == 503:
+        return Transient(message, after=report.retry_after, status=status)
+    if status == 500:
+        return Misconfigured(message, status=status)
+    if status == 424:
+        return Permanent(message, status=status)
+    return InvalidEvent(message, status=status)
+
+
+def _apig(request: Mapping[str, object], context: FunctionContext, app: App) -> Answer:
+    """The answer of the HTTP column. Never raises: API Gateway would make 500 of it."""
+    try:
+        began = time.monotonic()
+        if str(request.get("httpMethod")).upper() != "POST":
+            raise InvalidEvent("only POST is answered here", status=405, code="method_not_allowed")
+        headers = {name.lower(): str(value) for name, value in _mapping(request.get("headers")).items()}
+        token = _mapping(request.get("queryStringParameters")).get("token")
+        proved = app.doorkeeper.knows(headers, [token] if isinstance(token, str) else [])
+        body = _body(request, headers)
+        if not proved:
+            app.doorkeeper.verify(headers, body, time.time())
+        event = Event(body, headers, trusted=not app.doorkeeper.is_open)
+        report = pipeline.handle(app.bell, event, _budget(context, app).within(APIG_WAITS), _cbr(context, app))
+        log_report("apig", report, time.monotonic() - began)
+        return answer.of_report(report)
+    except InvalidEvent as error:
+        log_report("apig", error)
+        return answer.of_error(error)
+    except Exception:  # noqa: BLE001 - the outermost edge
+        LOG.exception("an error of Vaultbell itself")
+        return answer.of_crash(500, "internal", "an error of Vaultbell itself; its log tells more")
+
+
+def _body(request: Mapping[str, object], headers: Mapping[str, str]) -> bytes:
+    body = request.get("body") or ""
+    if "content-encoding" in headers:
+        raise InvalidEvent("an encoded body is not understood: send it without Content-Encoding", code="encoded")
+    if not isinstance(body, str):
+        raise InvalidEvent("the body is not a text")
+    content = from_base64(body) if request.get("isBase64Encoded") is True else body.encode(errors="surrogatepass")
+    if len(content) > BODY_MOST:
+        raise InvalidEvent("an event has 1 MiB at most", status=413, code="too_large")
+    return content
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return {str(name): item for name, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _budget(context: FunctionContext, app: App) -> Budget:
+    return Budget.of(app.settings.time_budget).within(context.getRemainingTimeInMilliSeconds() / 1_000)
+
+
+def _cbr(context: FunctionContext, app: App) -> Cbr | None:
+    """The API with the agency's credentials, where the function has an agency."""
+    if token := _given(context.getToken()):
+        return app.bell.cbr.lent(GivenToken(token))
+    access, secret = _given(context.getSecurityAccessKey()), _given(context.getSecuritySecretKey())
+    if access and secret:
+        return app.bell.cbr.lent(AccessKey(KeyPair(access, secret, _given(context.getSecurityToken()))))
+    return None
+
+
+def _given(value: str | None) -> str | None:
+    """A credential; where the function has no agency, some runtimes say so with the text "null"."""
+    return value if value and value != "null" else None
+
+
+def _written(answer: Answer) -> Object:
+    return {
+        "statusCode": answer.status,
+        "headers": dict(answer.headers),
+        "body": answer.body,
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,102 @@
+"""Hints: which tasks of the list an alarm or a trace means. Each is then handled as if it had been named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from vaultbell.cloud.cbr import Query
+from vaultbell.cloud.operation_log import OperationLog
+from vaultbell.errors import InvalidEvent, Misconfigured, Transient
+from vaultbell.events import Search
+from vaultbell.handling import SECOND_LOOK, Handling, Line, age_of
+from vaultbell.inbound import Project
+from vaultbell.outcome import came_about, classify
+from vaultbell.report import Action, Result
+
+AROUND_ALARM = timedelta(minutes=30)
+BEFORE_TRACE, AFTER_TRACE = timedelta(minutes=5), timedelta(minutes=60)
+LONGEST = timedelta(days=7)  # how long before its alarm a task may have been created
+UNFINISHED = ("running", "waiting")
+
+
+def search(handling: Handling, hint: Search) -> Line:
+    """The tasks that the hint means. None: the hint comes again while it is young, and rings `missing` after that."""
+    known = Result(Action.RETRY, 503, project_id=hint.project_id)
+    try:
+        found = _found(handling, hint, handling.allowed(hint.project_id, hint.region))
+    except InvalidEvent as error:
+        return Line((Result.rejected(error),))
+    except Transient as error:
+        return handling.again(known, error)
+    except Misconfigured as error:
+        return handling.unverified(error, known, hint.region)
+    if not found:
+        return handling.missing(hint, known, f"The task of {hint.subject}", hint.subject)
+    now = handling.bell.now()
+    lines = [handling.found(project, log, classify(log, handling.bell.rules, now)) for project, log in found]
+    return Line(
+        tuple(result for line in lines for result in line.results), tuple(told for line in lines for told in line.told)
+    )
+
+
+def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> list[tuple[Project, OperationLog]]:
+    fault: Transient | Misconfigured | None = None
+    for second in (False, True):
+        now = handling.bell.now()
+        for project in projects:
+            try:
+                for query in _queries(hint, hint.time or now):
+                    logs = handling.cbr.list(project, query, handling.budget)
+                    if matching := meant(hint, hint.time or now, logs):
+                        return [(project, log) for log in matching]
+            except (Transient, Misconfigured) as error:
+                fault = error
+        if fault:
+            raise fault
+        if second or age_of(hint, now) is not None:
+            break
+        # The hint does not say how old it is: its task may not be visible yet.
+        time.sleep(min(SECOND_LOOK, handling.budget.left / 3))
+    return []
+
+
+def _queries(hint: Search, at: datetime) -> Iterator[Query]:
+    """The lists to look in, from the narrowest on. What kind of thing a hint's id names is not documented."""
+    since = at - (LONGEST if hint.kind == "alarm" else BEFORE_TRACE)
+    for named in hint.ids:
+        yield Query(since=since, resource_id=named)
+        yield Query(since=since, vault_id=named)
+    if hint.kind == "trace":
+        yield Query(since=since)
+
+
+def meant(hint: Search, at: datetime, logs: Iterator[OperationLog] | Sequence[OperationLog]) -> list[OperationLog]:
+    """Those of the logs that the hint means, each once.
+
+    An alarm means the tasks that ended around it, else those that still run; a trace those created about then.
+    """
+    fitting = {log.id: log for log in logs if _fits(hint, log)}.values()
+    if hint.kind == "trace":
+        return [log for log in fitting if log.created_at and at - BEFORE_TRACE <= log.created_at <= at + AFTER_TRACE]
+    ended = [log for log in fitting if log.status not in UNFINISHED and abs(came_about(log) - at) <= AROUND_ALARM]
+    return ended or [log for log in fitting if log.status in UNFINISHED]
+
+
+def _fits(hint: Search, log: OperationLog) -> bool:
+    """Whether the log is of one of the hint's types (if it says any), and about one of the things that it names."""
+    extra = log.extra_info
+    things = {
+        extra.resource.id,
+        log.vault_id,
+        log.checkpoint_id,
+        extra.backup.backup_id,
+        extra.delete.backup_id,
+        extra.restore.backup_id,
+        extra.restore.target_resource_id,
+        extra.replication.source_backup_id,
+        extra.replication.source_checkpoint_id,
+    }
+    named = {thing.lower() for thing in things if thing}
+    return (not hint.operation_types or log.operation_type in hint.operation_types) and not named.isdisjoint(hint.ids)

@@ -1,0 +1,67 @@
+"""What this process remembers, to be kinder: which channels took what, and what has lately been said.
+
+Losing it costs a repeat, never a ring.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+KEPT_SECONDS = 3_600.0
+KEPT_MOST = 10_000
+
+
+class Memory:
+    """For events that were handed back: which channels have taken a notification, by its id. Bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: OrderedDict[str, tuple[float, frozenset[str]]] = OrderedDict()
+
+    def taken(self, notification_id: str) -> frozenset[str]:
+        """The channels that need not be told again."""
+        if not self._taken:
+            return frozenset()
+        with self._lock:
+            kept, names = self._taken.get(notification_id, (0.0, frozenset()))
+        return names if time.monotonic() - kept < KEPT_SECONDS else frozenset()
+
+    def keep(self, notification_id: str, names: Iterable[str]) -> None:
+        """The event comes again: these channels have taken its notification."""
+        with self._lock:
+            _, known = self._taken.pop(notification_id, (0.0, frozenset()))
+            self._taken[notification_id] = (time.monotonic(), known.union(names))
+            if len(self._taken) > KEPT_MOST:
+                self._taken.popitem(last=False)
+
+    def forget(self, notification_id: str) -> None:
+        """The event is handled: its next arrival is news."""
+        if self._taken:
+            with self._lock:
+                self._taken.pop(notification_id, None)
+
+
+class Once:
+    """Lets a key through once: for what would else be said at every event."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: OrderedDict[str, None] = OrderedDict()
+
+    def claim(self, key: str) -> bool:
+        """Whether this caller is to say it."""
+        with self._lock:
+            if key in self._keys:
+                return False
+            self._keys[key] = None
+            if len(self._keys) > KEPT_MOST:
+                self._keys.popitem(last=False)
+            return True
+
+    def release(self, key: str) -> None:
+        """It could not be said: the next caller is to try."""
+        with self._lock:
+            self._keys.pop(key, None)

@@ -1,0 +1,75 @@
+"""Times as the clouds write them, read into UTC.
+
+Seen in the wild (field tables and recorded answers of CBR, CTS, SMN, FunctionGraph, IAM): ISO 8601 with `Z`, with
+an offset, with 3, 6 or 9 digits of a second, without a zone (UTC is meant), with a blank for the `T`, with both
+`Z` and an offset (the offset counts); `2016/12/08 11:07:28 GMT+08:00`; seconds, milli-, micro- or nanoseconds
+since the epoch, as number or text.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_SLASHED = re.compile(r"(\d{4})/(\d\d)/(\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?: ?(?:GMT|UTC)?([+-]\d\d:?\d\d)?)?")
+_Z_AND_OFFSET = re.compile(r"Z(?=[+-]\d\d)")
+_DIGITS = re.compile(r"\d{9,19}")
+# How many units a second has, by the least value that cannot be a number of the unit before.
+_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read(value: object) -> datetime | None:
+    """The time that `value` means, in UTC; None where it means none (absent, not a time, the epoch's own zero)."""
+    try:
+        if isinstance(value, str):
+            found = _from_text(value.strip())
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found = _from_number(value)
+        elif isinstance(value, datetime):
+            found = value if value.tzinfo else value.replace(tzinfo=UTC)
+        else:
+            return None
+        found = found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.year > _EPOCH.year else None
+
+
+def _from_text(text: str) -> datetime:
+    if _DIGITS.fullmatch(text):
+        return _from_number(int(text))
+    if match := _SLASHED.fullmatch(text):
+        year, month, day, clock, offset = match.groups()
+        text = f"{year}-{month}-{day}T{clock}{offset or ''}"
+    found = datetime.fromisoformat(_Z_AND_OFFSET.sub("", text))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _from_number(number: float) -> datetime:
+    unit = next((unit for least, unit in _UNITS if number >= least), 1)
+    return _EPOCH + timedelta(seconds=number / unit)
+
+
+def iso(time: datetime) -> str:
+    """The time as Vaultbell writes it: UTC, seconds (with their fraction where there is one), `Z`."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def plain(time: datetime) -> str:
+    """The time for people: `2026-11-23 08:01 UTC`."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def span(length: timedelta) -> str:
+    """A length of time for people: `3 d 5 h`, `26 h`, `15 min`, `40 s`."""
+    total = int(length.total_seconds())
+    days, rest = divmod(total, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, secs = divmod(rest, 60)
+    if days > 1:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    hours += 24 * days
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{secs} s"
