@@ -1,0 +1,39 @@
+"""Fixtures for all tests: a stand-in cloud on a socket or in the process, and what receives notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from standin import Cloud, mock_cloud, serve
+from standin.sinks import Mailbox, Receiver
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    """A fresh stand-in cloud, served over real HTTP on loopback; `cloud.env()` leads there."""
+    cloud = Cloud()
+    with serve(cloud):
+        yield cloud
+
+
+@pytest.fixture
+def mocked_cloud() -> Iterator[Cloud]:
+    """A fresh stand-in cloud at its real addresses, answered inside the process."""
+    with mock_cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A webhook receiver on loopback."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """A mailbox on loopback, without TLS or log-in."""
+    with Mailbox() as mailbox:
+        yield mailbox
