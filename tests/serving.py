@@ -51,7 +51,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     ours = ("OS_", "VAULTBELL_", "CBR_", "RUNTIME_PROJECT_ID")
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k.lower() not in proxies}
-    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | settings
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
 
 
 def free_port() -> int:
