@@ -20,6 +20,7 @@ from vaultbell.cloud.cbr import Cbr
 from vaultbell.cloud.credentials import AccessKey, Credentials, GivenToken, NoCredentials, Password
 from vaultbell.cloud.endpoints import Endpoints
 from vaultbell.cloud.signing import KeyPair
+from vaultbell.cloud.smn_trust import SmnTrust
 from vaultbell.errors import Misconfigured, Permanent, Transient
 from vaultbell.inbound import Doorkeeper, Project
 from vaultbell.settings import EmailChannel, Settings, WebhookChannel
@@ -34,6 +35,7 @@ class App:
 
     settings: Settings
     doorkeeper: Doorkeeper
+    smn: SmnTrust
     bell: Bell
 
 
@@ -47,7 +49,8 @@ def app(settings: Settings) -> App:
     telemetry.log(logging.INFO, "started", settings=settings_.summary(settings))
     if doorkeeper.is_open:
         telemetry.log(logging.WARNING, "the door is open: neither VAULTBELL_INBOUND_TOKEN nor _SECRET is set")
-    return App(settings, doorkeeper, bell(settings))
+    smn = SmnTrust(settings.smn_topics, Transport(allow_private=False, name="VAULTBELL_SMN_TOPICS"))
+    return App(settings, doorkeeper, smn, bell(settings))
 
 
 def bell(settings: Settings) -> Bell:

@@ -78,7 +78,6 @@ class Sweep:
 class Alarm:
     """A trusted source tells an alarm of CBR that cannot be read, or names nothing to look for: it is told as it is."""
 
-    subject: str
     text: str
     time: datetime | None
     error: InvalidEvent

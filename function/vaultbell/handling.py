@@ -59,11 +59,11 @@ class Handling:
         except InvalidEvent as error:
             return Line((Result.rejected(error, task.operation_log_id),))
         except TaskMissing:
-            return self.missing(task, known, f"Task {task.operation_log_id}", task.operation_log_id)
+            return self.missing(task, known)
         except Transient as error:
             return self.again(known, error)
         except Misconfigured as error:
-            return self.unverified(error, known, task.region)
+            return self.unverified(error, known, task.region, task.time)
         return self.found(project, found, classify(found, self.bell.rules, self.bell.now()), only=task.channels)
 
     def allowed(self, project_id: str | None, region: str | None = None) -> Sequence[Project]:
@@ -101,12 +101,12 @@ class Handling:
         )
         return self.ring(told, result, only)
 
-    def missing(self, hint: TaskRef | Search, known: Result, what: str, subject: str) -> Line:
+    def missing(self, hint: TaskRef | Search, known: Result) -> Line:
         """Nothing was found for a hint: it comes again while it is young, else somebody is to know."""
         age = age_of(hint, self.bell.now())
         if age is not None and age < YOUNG:
             left = (YOUNG - age).total_seconds()
-            message = f"the API knows nothing of {what} yet: it may be too new to be visible"
+            message = "the API knows no such task yet: it may be too new to be visible"
             return Line((replace(known, retry_after=min(left, YOUNG_AGAIN), error=("not_visible_yet", message)),))
         outcome = self._verdict(
             OutcomeName.MISSING,
@@ -115,49 +115,53 @@ class Handling:
         )
         project_id = hint.project_id or self._only_project()
         told = notification.of_missing(
-            subject, what, outcome, project_id=project_id, region=hint.region or self.cbr.endpoints.region
+            hint, outcome, project_id=project_id, region=hint.region or self.cbr.endpoints.region
         )
         result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told)
         only = hint.channels if isinstance(hint, TaskRef) else None
         return self.ring(told, result, only) if outcome.rings else Line((result,))
 
-    def unverified(self, error: Misconfigured, known: Result, region: str | None = None) -> Line:
-        """We cannot see: somebody must hear of it, once; and the event comes again."""
-        known = replace(known, project_id=known.project_id or self._only_project())
-        outcome = self._verdict(OutcomeName.UNVERIFIED, notification.slot(self.bell.now()), error.message)
-        told = notification.of_unverified(
-            error.cause,
-            outcome,
-            task_id=known.operation_log_id,
-            project_id=known.project_id,
-            region=region or self.cbr.endpoints.region,
-        )
-        result = replace(_with(known, outcome, told), status=500, error=(error.code, error.message))
-        if not outcome.rings or not self.bell.once.claim(told.id):
-            return Line((result,))
-        rung = False
-        try:
-            line = self.ring(told, result, None)
-            rung = line.results[0].status == 200
-        finally:
-            if not rung:
-                self.bell.once.release(told.id)
-        kept = replace(line.results[0], status=500, action=Action.RETRY, error=result.error)
-        return replace(line, results=(kept,))
+    def unverified(
+        self, error: Misconfigured, known: Result, region: str | None = None, at: datetime | None = None
+    ) -> Line:
+        """We cannot see: somebody must hear of it; and the event comes again."""
+        answer = replace(known, action=Action.RETRY, status=500, error=(error.code, error.message))
+        return self._blind(error.cause, "Backups cannot be verified", error.message, answer, region, at)
 
     def alarm(self, alarm: Alarm) -> Line:
         """An alarm that says nothing we can look for is told in its own words, and refused."""
-        outcome = self._verdict(OutcomeName.UNVERIFIED, alarm.time or notification.slot(self.bell.now()), alarm.text)
-        told = notification.of_alarm(
-            alarm.subject, outcome, project_id=self._only_project(), region=self.cbr.endpoints.region
+        headline = "An alarm of Cloud Backup and Recovery cannot be read"
+        return self._blind(f"alarm:{alarm.text}", headline, alarm.text, Result.rejected(alarm.error), None, alarm.time)
+
+    def _blind(
+        self, cause: str, headline: str, words: str, answer: Result, region: str | None, at: datetime | None
+    ) -> Line:
+        """Ring `unverified`, once a cause, a project and six hours in a process; the answer stays what it is."""
+        answer = replace(answer, project_id=answer.project_id or self._only_project())
+        slot = notification.slot(self.bell.now())
+        outcome = self._verdict(OutcomeName.UNVERIFIED, at or slot, words)
+        told = notification.of_unverified(
+            cause,
+            headline,
+            outcome,
+            slot=slot,
+            task_id=answer.operation_log_id,
+            project_id=answer.project_id,
+            region=region or self.cbr.endpoints.region,
         )
-        rejected = _with(Result.rejected(alarm.error), outcome, told)
-        if not outcome.rings:
-            return Line((rejected,))
-        line = self.ring(told, rejected, None)
-        if line.results[0].status != 200:  # the words were not heard: the alarm comes again
-            return line
-        kept = replace(line.results[0], status=rejected.status, action=Action.REJECTED, error=rejected.error)
+        answer = _with(answer, outcome, told)
+        if not outcome.rings or not self.bell.once.claim(told.id):
+            return Line((answer,))
+        heard = False
+        try:
+            line = self.ring(told, answer, None)
+            heard = line.results[0].status == 200
+        finally:
+            if not heard:
+                self.bell.once.release(told.id)
+        if not heard and answer.action is Action.REJECTED:
+            return line  # what is refused does not come again by itself: its words have to be heard
+        kept = replace(line.results[0], action=answer.action, status=answer.status, error=answer.error)
         return replace(line, results=(kept,))
 
     def again(self, known: Result, error: Transient) -> Line:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from vaultbell import times
 from vaultbell.cloud.operation_log import OperationLog
+from vaultbell.events import Search, TaskRef
 from vaultbell.outcome import Outcome, OutcomeName, Rules, deadline_of
 from vaultbell.report import Object
 from vaultbell.text import one_line
@@ -81,11 +82,14 @@ def of_task(
     )
 
 
-def of_missing(
-    subject: str, what: str, outcome: Outcome, *, project_id: str | None, region: str | None
-) -> Notification:
-    """The message about a hint (`subject`: a task's id, or the hint's own) for which the API knows no task."""
-    headline = f"{what} is missing"
+def of_missing(hint: TaskRef | Search, outcome: Outcome, *, project_id: str | None, region: str | None) -> Notification:
+    """The message about a hint for which the API knows no task. Its subject is the task's id, or the hint itself."""
+    if isinstance(hint, TaskRef):
+        subject, headline = hint.operation_log_id, f"Task {hint.operation_log_id} is missing"
+        facts = {"operation_log_id": hint.operation_log_id}
+    else:
+        subject, headline = hint.subject, f"The task of {hint.subject} is missing"
+        facts = {"operation_type": hint.operation_types[0]} if hint.operation_types else {}
     return _notification(
         outcome,
         subject=subject,
@@ -94,35 +98,25 @@ def of_missing(
         incident=_incident(project_id, None, subject),
         project_id=project_id,
         region=region,
-        facts={"operation_log_id": subject},
-        operation_log=_ids(subject, project_id),
-    )
-
-
-def of_alarm(subject: str, outcome: Outcome, *, project_id: str | None, region: str | None) -> Notification:
-    """The message about an alarm that cannot be read: its own words."""
-    headline = "An alarm of Cloud Backup and Recovery cannot be read"
-    return _notification(
-        outcome,
-        subject=subject,
-        headline=headline,
-        summary=f"{headline}: {outcome.reason}",
-        incident=_incident(project_id, "alarm", subject),
-        project_id=project_id,
-        region=region,
-        facts={"error_message": outcome.reason},
-        operation_log=_ids(None, project_id),
+        facts=facts,
+        operation_log=_ids(facts.get("operation_log_id"), project_id),
     )
 
 
 def of_unverified(
-    cause: str, outcome: Outcome, *, task_id: str | None, project_id: str | None, region: str | None
+    cause: str,
+    headline: str,
+    outcome: Outcome,
+    *,
+    slot: datetime,
+    task_id: str | None,
+    project_id: str | None,
+    region: str | None,
 ) -> Notification:
-    """The message that says that we cannot see: once a cause, a project and six hours (`outcome.at` is their start)."""
-    headline = "Backups cannot be verified"
+    """The message that says that we cannot see: the same for a cause, a project and the six hours from `slot` on."""
     return _notification(
         outcome,
-        subject=f"{cause}:{project_id}:{times.iso(outcome.at)}",
+        subject=f"{cause}:{project_id}:{times.iso(slot)}",
         headline=headline,
         summary=f"{headline}: {outcome.reason}",
         incident=_incident(project_id, "unverified", cause),

@@ -31,9 +31,9 @@ def search(handling: Handling, hint: Search) -> Line:
     except Transient as error:
         return handling.again(known, error)
     except Misconfigured as error:
-        return handling.unverified(error, known, hint.region)
+        return handling.unverified(error, known, hint.region, hint.time)
     if not found:
-        return handling.missing(hint, known, f"The task of {hint.subject}", hint.subject)
+        return handling.missing(hint, known)
     now = handling.bell.now()
     lines = [handling.found(project, log, classify(log, handling.bell.rules, now)) for project, log in found]
     return Line(
@@ -63,13 +63,18 @@ def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> lis
 
 
 def _queries(hint: Search, at: datetime) -> Iterator[Query]:
-    """The lists to look in, from the narrowest on. What kind of thing a hint's id names is not documented."""
+    """The lists to look in, from the narrowest on. What kind of thing a hint's id names is not documented.
+
+    Neither is which of a task's times a list is narrowed by: one that still runs may have no such time.
+    """
     since = at - (LONGEST if hint.kind == "alarm" else BEFORE_TRACE)
     for named in hint.ids:
         yield Query(since=since, resource_id=named)
         yield Query(since=since, vault_id=named)
-    if hint.kind == "trace":
-        yield Query(since=since)
+    for status in UNFINISHED:
+        yield Query(status=status)
+    # the id may be a backup's or a restore point's, which no list is narrowed by
+    yield Query(since=since) if hint.kind == "trace" else Query(status="failed", since=since)
 
 
 def meant(hint: Search, at: datetime, logs: Iterator[OperationLog] | Sequence[OperationLog]) -> list[OperationLog]:

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 
-from vaultbell.errors import InvalidEvent
+from vaultbell.errors import InvalidEvent, Transient
 from vaultbell.report import Object, Report
 
 LOG = logging.getLogger("vaultbell")
@@ -47,9 +47,9 @@ def log(level: int, message: str, **fields: object) -> None:
     LOG.log(level, message, extra={"fields": fields})
 
 
-def log_report(door: str, report: Report | InvalidEvent, seconds: float | None = None) -> None:
+def log_report(door: str, report: Report | InvalidEvent | Transient, seconds: float | None = None) -> None:
     """The line of one event: by which door it came, what was found, and what was done."""
-    if isinstance(report, InvalidEvent):
+    if not isinstance(report, Report):
         log(logging.WARNING, "event", event=door, status=report.status, code=report.code, error=report.message)
         return
     level = logging.INFO if report.status == 200 else logging.WARNING

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from vaultbell.errors import Misconfigured
 
 # Region to domain. All others are Huawei Cloud's.
-DOMAINS = {
-    "eu-de": "eu-de.otc.t-systems.com",
-    "eu-nl": "eu-nl.otc.t-systems.com",
-    "eu-ch2": "eu-ch2.sc.otc.t-systems.com",
-}
+DOMAINS = {"eu-de": "otc.t-systems.com", "eu-nl": "otc.t-systems.com", "eu-ch2": "sc.otc.t-systems.com"}
+HUAWEI = "myhuaweicloud.com"
 IAM_HOSTS = {"eu-ch2": "iam-pub"}  # the Swiss cloud's public IAM has a name of its own
 
 
@@ -27,17 +24,22 @@ class Endpoints:
         """Where CBR answers for a project of that region (None: the default one); no slash at its end."""
         if self.cbr_endpoint:
             return self.cbr_endpoint.rstrip("/").removesuffix("/v3")
-        return f"https://cbr.{_domain(region or self.region)}"
+        return f"https://{_host('cbr', region or self.region)}"
 
     def iam(self, region: str | None) -> str:
         """Where IAM gives tokens, up to and with `/v3`."""
         if self.auth_url:
             return self.auth_url.rstrip("/").removesuffix("/auth/tokens").removesuffix("/v3") + "/v3"
         region = region or self.region
-        return f"https://{IAM_HOSTS.get(region or '', 'iam')}.{_domain(region)}/v3"
+        return f"https://{_host(IAM_HOSTS.get(region or '', 'iam'), region)}/v3"
 
 
-def _domain(region: str | None) -> str:
+def domain_of(region: str) -> str:
+    """The domain that all services of a region share; their hosts are `{service}.{region}.{domain}`."""
+    return DOMAINS.get(region, HUAWEI)
+
+
+def _host(service: str, region: str | None) -> str:
     if not region:
         raise Misconfigured("the region is not known: set OS_REGION_NAME", cause="endpoint")
-    return DOMAINS.get(region) or f"{region}.myhuaweicloud.com"
+    return f"{service}.{region}.{domain_of(region)}"

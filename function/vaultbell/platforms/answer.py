@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaultbell.errors import InvalidEvent
-from vaultbell.report import Object, Report
+from vaultbell.errors import InvalidEvent, Transient
+from vaultbell.report import RETRY_AFTER, Object, Report, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,17 @@ def of_report(report: Report) -> Answer:
     return _json(status, body, headers)
 
 
-def of_error(error: InvalidEvent) -> Answer:
-    """The answer to an event that is at fault."""
+def of_error(error: InvalidEvent | Transient) -> Answer:
+    """The answer to an event that is at fault, or that could not be begun for now."""
+    if isinstance(error, Transient):
+        return of_crash(503, error.code, error.message, error.after)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     return _json(error.status, {"error": {"code": error.code, "message": error.message}}, headers)
 
 
-def of_crash(status: int, code: str, message: str) -> Answer:
+def of_crash(status: int, code: str, message: str, after: float | None = None) -> Answer:
     """The answer where we ourselves have failed: the event is to come again."""
-    headers = {"Retry-After": "30"} if status == 503 else {}
+    headers = {"Retry-After": str(seconds(after or RETRY_AFTER))} if status == 503 else {}
     return _json(status, {"error": {"code": code, "message": message}}, headers)
 
 

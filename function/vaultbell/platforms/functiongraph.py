@@ -19,14 +19,14 @@ from vaultbell.cloud.signing import KeyPair
 from vaultbell.compose import App
 from vaultbell.errors import InvalidEvent, Misconfigured, Permanent, Transient, VaultbellError
 from vaultbell.events import Event
-from vaultbell.platforms import answer
+from vaultbell.platforms import answer, door
 from vaultbell.platforms.answer import Answer
 from vaultbell.report import Object, Report
 from vaultbell.sources.pubsub import from_base64
 from vaultbell.telemetry import LOG, log_report
 
 APIG_WAITS = 4.5  # seconds: the trigger's default is 5
-BODY_MOST = 1 << 20
+FOREVER = 86_400_000  # milliseconds: no limit of the platform is known
 
 
 class FunctionContext(Protocol):
@@ -41,6 +41,34 @@ class FunctionContext(Protocol):
     def getSecuritySecretKey(self) -> str | None: ...  # noqa: D102, N802
 
     def getSecurityToken(self) -> str | None: ...  # noqa: D102, N802
+
+
+class HeaderContext:
+    """The same, as a container is told it: by the `X-CFF-…` headers of an invocation (names in lower case)."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def getRemainingTimeInMilliSeconds(self) -> int:  # noqa: N802
+        """The whole time-out of the function (its header has seconds): the invocation has just begun."""
+        seconds = self._headers.get("x-cff-timeout", "")
+        return int(seconds) * 1_000 if seconds.isascii() and seconds.isdigit() and len(seconds) < 7 else FOREVER
+
+    def getToken(self) -> str | None:  # noqa: N802
+        """The agency's token."""
+        return self._headers.get("x-cff-auth-token")
+
+    def getSecurityAccessKey(self) -> str | None:  # noqa: N802
+        """The agency's temporary access key."""
+        return self._headers.get("x-cff-security-access-key")
+
+    def getSecuritySecretKey(self) -> str | None:  # noqa: N802
+        """The secret key that belongs to it."""
+        return self._headers.get("x-cff-security-secret-key")
+
+    def getSecurityToken(self) -> str | None:  # noqa: N802
+        """The security token that belongs to both."""
+        return self._headers.get("x-cff-security-token")
 
 
 def handle(event: object, context: FunctionContext, app: App) -> Object:
@@ -65,7 +93,12 @@ def handle(event: object, context: FunctionContext, app: App) -> Object:
 
 def _event(event: object) -> Event:
     """The platform's own form, which no other door takes; the platform vouches for its sender."""
-    return Event(json.dumps(event).encode(), trusted=True, platform=True)
+    if isinstance(event, bytes | str):
+        return Event(event if isinstance(event, bytes) else event.encode(), trusted=True, platform=True)
+    try:
+        return Event(json.dumps(event).encode(), trusted=True, platform=True)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidEvent("the event is not JSON", code="not_json") from None
 
 
 def _raised(report: Report) -> VaultbellError | None:
@@ -87,19 +120,17 @@ def _raised(report: Report) -> VaultbellError | None:
 def _apig(request: Mapping[str, object], context: FunctionContext, app: App) -> Answer:
     """The answer of the HTTP column. Never raises: API Gateway would make 500 of it."""
     try:
-        began = time.monotonic()
-        if str(request.get("httpMethod")).upper() != "POST":
-            raise InvalidEvent("only POST is answered here", status=405, code="method_not_allowed")
+        door.needs(str(request.get("httpMethod")).upper(), "POST")
         headers = {name.lower(): str(value) for name, value in _mapping(request.get("headers")).items()}
         token = _mapping(request.get("queryStringParameters")).get("token")
-        proved = app.doorkeeper.knows(headers, [token] if isinstance(token, str) else [])
-        body = _body(request, headers)
-        if not proved:
-            app.doorkeeper.verify(headers, body, time.time())
-        event = Event(body, headers, trusted=not app.doorkeeper.is_open)
-        report = pipeline.handle(app.bell, event, _budget(context, app).within(APIG_WAITS), _cbr(context, app))
-        log_report("apig", report, time.monotonic() - began)
-        return answer.of_report(report)
+        tokens = [text for text in (token if isinstance(token, list) else [token]) if isinstance(text, str)]
+        budget = _budget(context, app).within(APIG_WAITS)
+
+        def body() -> bytes:
+            door.not_encoded(headers)
+            return _body(request)
+
+        return door.handle(app, "apig", headers, tokens, body, budget, _cbr(context, app))
     except InvalidEvent as error:
         log_report("apig", error)
         return answer.of_error(error)
@@ -108,15 +139,13 @@ def _apig(request: Mapping[str, object], context: FunctionContext, app: App) -> 
         return answer.of_crash(500, "internal", "an error of Vaultbell itself; its log tells more")
 
 
-def _body(request: Mapping[str, object], headers: Mapping[str, str]) -> bytes:
+def _body(request: Mapping[str, object]) -> bytes:
     body = request.get("body") or ""
-    if "content-encoding" in headers:
-        raise InvalidEvent("an encoded body is not understood: send it without Content-Encoding", code="encoded")
     if not isinstance(body, str):
         raise InvalidEvent("the body is not a text")
     content = from_base64(body) if request.get("isBase64Encoded") is True else body.encode(errors="surrogatepass")
-    if len(content) > BODY_MOST:
-        raise InvalidEvent("an event has 1 MiB at most", status=413, code="too_large")
+    if len(content) > door.BODY_MOST:
+        raise door.too_large()
     return content
 
 

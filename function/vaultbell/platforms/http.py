@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
 from flask import Request, Response
 from functions_framework.exceptions import RequestTimeoutException
 from werkzeug.exceptions import BadRequest
 
-from vaultbell import pipeline
+from vaultbell import strict_json
 from vaultbell.budget import Budget
 from vaultbell.compose import App
-from vaultbell.errors import InvalidEvent
-from vaultbell.events import Event
-from vaultbell.platforms import answer
+from vaultbell.errors import InvalidEvent, VaultbellError
+from vaultbell.platforms import answer, door, functiongraph
 from vaultbell.platforms.answer import Answer
 from vaultbell.telemetry import LOG, log_report
 
-BODY_MOST = 1 << 20
 CHUNK = 1 << 16
 HEALTH = ("/healthz", "/readyz")  # the settings are valid, else we would not be running
+INVOKED_MOST = 8 << 20  # what the platform itself hands over has 6 MB at most
 
 
 def handle(request: Request, app: App) -> Response:
@@ -39,53 +38,57 @@ def handle(request: Request, app: App) -> Response:
 
 
 def _answer(request: Request, app: App) -> Answer:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    budget = Budget.of(app.settings.time_budget)
     if request.path in HEALTH:
-        _only(request, "GET", "HEAD")
+        door.needs(request.method, "GET", "HEAD")
         return Answer(200, '{"status": "ok"}', {"Content-Type": "application/json"})
+    if request.path in ("/init", "/invoke") and app.settings.platform == "functiongraph":
+        door.needs(request.method, "POST")
+        return _invoked(request, headers, app, budget)
     if request.path != "/":
         raise InvalidEvent("there is nothing at this path", status=404, code="not_found")
-    _only(request, "POST")
-    began = time.monotonic()
-    budget = Budget.of(app.settings.time_budget)
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    proved = app.doorkeeper.knows(headers, request.args.getlist("token"))
-    body = _body(request, budget)
-    if not proved:
-        app.doorkeeper.verify(headers, body, time.time())
-    event = Event(body, headers, trusted=not app.doorkeeper.is_open)
-    report = pipeline.handle(app.bell, event, budget)
-    log_report("http", report, time.monotonic() - began)
-    return answer.of_report(report)
+    door.needs(request.method, "POST")
+
+    def body() -> bytes:
+        door.not_encoded(headers)
+        return _body(request, budget, door.BODY_MOST)
+
+    return door.handle(app, "http", headers, request.args.getlist("token"), body, budget)
 
 
-def _only(request: Request, *methods: str) -> None:
-    if request.method not in methods:
-        raise InvalidEvent(f"only {' and '.join(methods)} is answered here", status=405, code="method_not_allowed")
+def _invoked(request: Request, headers: Mapping[str, str], app: App, budget: Budget) -> Answer:
+    """FunctionGraph's container form: 200 and what the handler returns, or 500 and the error that it raises."""
+    if request.path == "/init":
+        return Answer(200, "{}", {"Content-Type": "application/json"})
+    try:
+        event = strict_json.loads(_body(request, budget, INVOKED_MOST))
+        returned = functiongraph.handle(event, functiongraph.HeaderContext(headers), app)
+    except VaultbellError as error:
+        return answer.of_crash(500, error.code, error.message)
+    return Answer(200, json.dumps(returned), {"Content-Type": "application/json"})
 
 
-def _body(request: Request, budget: Budget) -> bytes:
+def _body(request: Request, budget: Budget, most: int) -> bytes:
     """The request's body, within its limits of size and time. A longer one is not read to its end."""
-    too_large = InvalidEvent("an event has 1 MiB at most", status=413, code="too_large")
-    if (request.content_length or 0) > BODY_MOST:
-        raise too_large
-    if "Content-Encoding" in request.headers:
-        raise InvalidEvent("an encoded body is not understood: send it without Content-Encoding", code="encoded")
-    return b"".join(_chunks(request, budget, too_large))
+    if (request.content_length or 0) > most:
+        raise door.too_large()
+    return b"".join(_chunks(request, budget, most))
 
 
-def _chunks(request: Request, budget: Budget, too_large: InvalidEvent) -> Iterator[bytes]:
+def _chunks(request: Request, budget: Budget, most: int) -> Iterator[bytes]:
     peer = request.environ.get("gunicorn.socket")  # a sender that stops half-way must not hold a thread for ever
     size = 0
     try:
         while True:
             if peer is not None:
                 peer.settimeout(max(budget.left, 0.01))
-            chunk = request.stream.read(min(CHUNK, BODY_MOST + 1 - size))
+            chunk = request.stream.read(min(CHUNK, most + 1 - size))
             if not chunk:
                 return
             size += len(chunk)
-            if size > BODY_MOST:
-                raise too_large
+            if size > most:
+                raise door.too_large()
             yield chunk
     except (OSError, BadRequest):
         raise InvalidEvent("the body did not arrive whole", code="cut_short") from None

@@ -14,7 +14,7 @@ from vaultbell import strict_json
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Event, Item
 from vaultbell.report import JSON
-from vaultbell.sources import cloudevents, listed, plain, pubsub, smn, stream, timer
+from vaultbell.sources import ces, cloudevents, cts, listed, plain, pubsub, smn, stream, timer
 from vaultbell.sources.form import Context, Source
 
 SOURCES: tuple[Source, ...] = (
@@ -24,6 +24,8 @@ SOURCES: tuple[Source, ...] = (
     pubsub.SOURCE,
     timer.SOURCE,
     stream.SOURCE,
+    cts.SOURCE,
+    ces.SOURCE,
     listed.SOURCE,
     plain.SOURCE,
 )

@@ -13,7 +13,7 @@ from vaultbell import strict_json, times
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Event, Item
 from vaultbell.report import JSON, Object
-from vaultbell.sources import stream
+from vaultbell.sources import ces, stream
 from vaultbell.sources.form import Context, Shaped
 
 HEADER = "x-smn-message-type"
@@ -45,7 +45,10 @@ class Smn(Shaped):
         """What the text holds."""
         if not isinstance(value, dict):
             raise InvalidEvent("an SMN message is a JSON object")
-        yield from stream.read(value.get("message"), times.read(value.get("timestamp")) or time, context)
+        message, time = value.get("message"), times.read(value.get("timestamp")) or time
+        for item in stream.read(message, time, context):
+            alarm = isinstance(item, InvalidEvent) and isinstance(message, str) and ces.NAMESPACE in message
+            yield ces.unreadable(str(message), time, context) if alarm else item
 
 
 class SmnTrigger(Shaped):

@@ -1,0 +1,56 @@
+"""The things that a hint names: ids of resources, vaults, restore points and backups, wherever in it they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from vaultbell.report import JSON, Object
+
+# Keys (without `_`, in lower case) whose value is such an id, the likeliest to be a task's resource first.
+KEYS = ("resourceid", "instanceid", "serverid", "volumeid", "vaultid", "checkpointid", "backupid")
+# Keys of an object, or of a list of them, whose `id` is one.
+HOLDERS = {"resource": "resourceid", "vault": "vaultid", "checkpoint": "checkpointid", "backup": "backupid"}
+DEEPEST = 8
+MOST = 8  # each may cost a look-up
+
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def ids_in(value: Object) -> tuple[str, ...]:
+    """The ids that it names, in lower case, the likeliest first, each once. Texts that hold JSON are looked into."""
+    found = sorted(_walk(value, "", 0), key=lambda pair: KEYS.index(pair[0]))
+    return tuple(dict.fromkeys(named for _, named in found))[:MOST]
+
+
+def _walk(value: JSON, key: str, depth: int) -> Iterator[tuple[str, str]]:
+    if depth > DEEPEST:
+        return
+    match value:
+        case dict():
+            for name, item in value.items():
+                plain = name.lower().replace("_", "")
+                yield from _walk(item, HOLDERS.get(key.removesuffix("s"), "") if plain == "id" else plain, depth + 1)
+            if isinstance(named := value.get("name"), str):  # a dimension: {"name": "instance_id", "value": "…"}
+                yield from _walk(value.get("value"), named.lower().replace("_", ""), depth + 1)
+        case list():
+            for item in value:
+                yield from _walk(item, key, depth + 1)
+        case str():
+            yield from _in_text(value.strip(), key, depth)
+
+
+def _in_text(text: str, key: str, depth: int) -> Iterator[tuple[str, str]]:
+    if text[:1] in ("{", "["):
+        try:
+            inner: JSON = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        yield from _walk(inner, key, depth + 1)
+    elif key.startswith("dimension"):  # "instance_id:…,vault_id:…"
+        for pair in text.split(","):
+            name, _, named = pair.partition(":")
+            yield from _in_text(named.strip(), name.strip().lower().replace("_", ""), depth)
+    elif key in KEYS and _UUID.fullmatch(text.lower()):
+        yield key, text.lower()
