@@ -67,6 +67,7 @@ def bell(settings: Settings) -> Bell:
         routes=settings.routes,
         channels=channels(settings),
         leave_unfinished=settings.unfinished == "leave",
+        reply_events=settings.reply_events,
         heartbeat=_heartbeat(settings),
     )
 

@@ -38,6 +38,7 @@ class Line:
     results: tuple[Result, ...]
     told: tuple[Told, ...] = ()
     swept: Swept | None = None
+    found: Notification | None = None  # what could be said of the one task, told or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Handling:
     cbr: Cbr
     budget: Budget
     leave: bool
+    reply: bool = False  # what is found is wanted even where nobody is told
 
     def task(self, task: TaskRef) -> Line:
         """A task by its name."""
@@ -90,16 +92,18 @@ class Handling:
             reason=outcome.reason,
             incident=notification.incident(task, project.project_id),
         )
-        if outcome.name is OutcomeName.RUNNING:
-            if self.leave:
-                return Line((replace(result, action=Action.LEFT),))
-            return Line((replace(result, action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN),))
-        if not outcome.rings:
+        rings = outcome.rings
+        if outcome.name is OutcomeName.RUNNING and self.leave:
+            result = replace(result, action=Action.LEFT)
+        elif outcome.name is OutcomeName.RUNNING:
+            rings = False  # it comes again
+            result = replace(result, action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN)
+        if not rings and not self.reply:
             return Line((result,))
         told = notification.of_task(
             task, outcome, self.bell.rules, project_id=project.project_id, region=self._region(project), repeat=repeat
         )
-        return self.ring(told, result, only)
+        return self.ring(told, result, only) if rings else Line((result,), found=told)
 
     def missing(self, hint: TaskRef | Search, known: Result) -> Line:
         """Nothing was found for a hint: it comes again while it is young, else somebody is to know."""
@@ -119,7 +123,7 @@ class Handling:
         )
         result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told)
         only = hint.channels if isinstance(hint, TaskRef) else None
-        return self.ring(told, result, only) if outcome.rings else Line((result,))
+        return self.ring(told, result, only) if outcome.rings else Line((result,), found=told)
 
     def unverified(
         self, error: Misconfigured, known: Result, region: str | None = None, at: datetime | None = None
@@ -172,12 +176,12 @@ class Handling:
         """Tell the channels that this goes to, less those that are known to have been told."""
         to = routing.select(told, self.bell.routes)
         if not to.channels:
-            return Line((replace(result, action=Action.QUIET, status=200),))
+            return Line((replace(result, action=Action.QUIET, status=200),), found=told)
         taken = self.bell.memory.taken(told.id)
         named = set(only or ()) & set(to.channels)  # names that mean nothing to us narrow nothing
         owed = tuple(name for name in to.channels if name not in taken and (not named or name in named))
         delivered = deliver(told, Selection(owed, to.fallbacks), self.bell.channels, self.budget)
-        return Line((_told(result, delivered),), ((told, delivered.taken),))
+        return Line((_told(result, delivered),), ((told, delivered.taken),), found=told)
 
     def _look_up(self, task: TaskRef, projects: Sequence[Project]) -> tuple[Project, OperationLog]:
         """The task, from the first project that has it; it is missing only if each one was asked and had it not."""

@@ -8,6 +8,7 @@ from functools import partial
 from vaultbell import search, sources, sweeping
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
+from vaultbell.channels.formats import cloudevent
 from vaultbell.cloud.cbr import Cbr
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
@@ -23,14 +24,16 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     decoded = sources.decode(event)
     if decoded.source.waits is not None:
         budget = budget.within(decoded.source.waits)
-    handling = Handling(bell, cbr or bell.cbr, budget, leave=bell.leave_unfinished or decoded.source.leaves)
+    reply = bell.reply_events and decoded.source.answers_empty and not decoded.batch
+    leave = bell.leave_unfinished or decoded.source.leaves
+    handling = Handling(bell, cbr or bell.cbr, budget, leave, reply)
     # An item that stands in a batch twice is handled once; both lines say the same.
     items = list(dict.fromkeys(decoded.items))
     sweeps = [item for item in items if isinstance(item, Sweep)]
     others = [item for item in items if not isinstance(item, Sweep)]
     lines: dict[Item, Line] = dict(zip(others, bell.crew.map(partial(_line, handling), others), strict=True))
     lines |= {item: sweeping.sweep(handling, item) for item in sweeps}  # each of them uses the whole crew
-    report = _report([lines[item] for item in decoded.items], decoded)
+    report = _report([lines[item] for item in decoded.items], decoded, reply=reply)
     for notification, taken in (told for line in lines.values() for told in line.told):
         if report.status == 200:
             bell.memory.forget(notification.id)
@@ -57,10 +60,12 @@ def _line(handling: Handling, item: Item) -> Line:
             return sweeping.sweep(handling, item)
 
 
-def _report(lines: Sequence[Line], decoded: sources.Decoded) -> Report:
+def _report(lines: Sequence[Line], decoded: sources.Decoded, *, reply: bool) -> Report:
     results = tuple(result for line in lines for result in line.results)
     swept: Swept | None = None
     for line in lines:
         if line.swept:
             swept = swept.and_(line.swept) if swept else line.swept
-    return Report(results, decoded.batch or len(results) != 1, decoded.source.answers_empty, swept)
+    found = lines[0].found if reply else None
+    event = cloudevent.event(found) if found else None
+    return Report(results, decoded.batch or len(results) != 1, decoded.source.answers_empty, swept, event)

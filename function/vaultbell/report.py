@@ -125,6 +125,7 @@ class Report:
     batch: bool = False
     answers_empty: bool = False  # the sender wants 204 and nothing where all is handled
     swept: Swept | None = None
+    reply: Object | None = None  # the CloudEvent to answer with, where the sender wants one
 
     @property
     def status(self) -> int:

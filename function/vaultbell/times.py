@@ -2,8 +2,8 @@
 
 Seen in the wild (field tables and recorded answers of CBR, CTS, SMN, FunctionGraph, IAM): ISO 8601 with `Z`, with
 an offset, with 3, 6 or 9 digits of a second, without a zone (UTC is meant), with a blank for the `T`, with both
-`Z` and an offset (the offset counts); `2016/12/08 11:07:28 GMT+08:00`; seconds, milli-, micro- or nanoseconds
-since the epoch, as number or text.
+`Z` and an offset (the offset counts); `2016/12/08 11:07:28 GMT+08:00`; `Tue Jan 09 2018 15:11:40 GMT+0800 (CST)`;
+seconds, milli-, micro- or nanoseconds since the epoch, as number or text.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from datetime import UTC, datetime, timedelta
 
 _SLASHED = re.compile(r"(\d{4})/(\d\d)/(\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?: ?(?:GMT|UTC)?([+-]\d\d:?\d\d)?)?")
 _Z_AND_OFFSET = re.compile(r"Z(?=[+-]\d\d)")
+_SPELT = re.compile(r"([A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d{4} \d\d:\d\d:\d\d GMT[+-]\d{4})(?: \(.*\))?")
 _DIGITS = re.compile(r"\d{9,19}")
 # How many units a second has, by the least value that cannot be a number of the unit before.
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEARS = range(1971, 3000)  # outside of them a field means that there is no time: the epoch's own zero, or "never"
 
 
 def read(value: object) -> datetime | None:
-    """The time that `value` means, in UTC; None where it means none (absent, not a time, the epoch's own zero)."""
+    """The time that `value` means, in UTC; None where it means none (absent, not a time, zero or "never")."""
     try:
         if isinstance(value, str):
             found = _from_text(value.strip())
@@ -33,7 +35,7 @@ def read(value: object) -> datetime | None:
         found = found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return found if found.year > _EPOCH.year else None
+    return found if found.year in _YEARS else None
 
 
 def _from_text(text: str) -> datetime:
@@ -42,6 +44,8 @@ def _from_text(text: str) -> datetime:
     if match := _SLASHED.fullmatch(text):
         year, month, day, clock, offset = match.groups()
         text = f"{year}-{month}-{day}T{clock}{offset or ''}"
+    if match := _SPELT.fullmatch(text):
+        return datetime.strptime(match[1], "%a %b %d %Y %H:%M:%S GMT%z")
     found = datetime.fromisoformat(_Z_AND_OFFSET.sub("", text))
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

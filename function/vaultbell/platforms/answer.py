@@ -22,6 +22,8 @@ class Answer:
 def of_report(report: Report) -> Answer:
     """The report as its sender understands it."""
     status = report.status
+    if status == 200 and report.reply:
+        return _json(200, report.reply, {"Content-Type": "application/cloudevents+json"})
     if status == 200 and report.answers_empty:
         return Answer(204)
     first = next((result.error for result in report.results if result.status == status and result.error), None)
