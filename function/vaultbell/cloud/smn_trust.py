@@ -60,7 +60,7 @@ class SmnTrust:
         certificate could not be had, or the confirming could not be done, for now.
         """
         message = strict_json.loads(body)
-        if not isinstance(message, dict) or message.get("type") not in SIGNED:
+        if not isinstance(message, dict) or str(message.get("type")) not in SIGNED:
             raise InvalidEvent("this is no SMN message: its type is missing, or not known")
         signature, certificate_url = message.get("signature"), message.get("signing_cert_url")
         if not isinstance(signature, str) or not isinstance(certificate_url, str):
