@@ -164,7 +164,7 @@ class Cloud(_Model):
 class Settings(_Model):
     """Everything that can be set. `proxies` is what the environment says of proxies, hosts alone, for the log."""
 
-    channels: Annotated[dict[values.ChannelName, Channel], Field(min_length=1)]
+    channels: dict[values.ChannelName, Channel]
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
     outcomes: OutcomeRules = OutcomeRules()
     digest_over: Count = 10
@@ -233,9 +233,12 @@ def _channel_summary(channel: WebhookChannel | EmailChannel) -> Object:
     return told | ({"proxy": host_of(channel.proxy)} if channel.proxy else {})
 
 
-def load(environ: Mapping[str, str]) -> Settings:
-    """The settings, from the environment and the files that it names. Raises SettingsError, a line for each mistake."""
-    raw = RawSettings.read(environ)
+def load(environ: Mapping[str, str], *, tells: bool = True) -> Settings:
+    """The settings, from the environment and the files that it names. Raises SettingsError, a line for each mistake.
+
+    `tells`: whether somebody is to be told anything, which takes a channel.
+    """
+    raw = RawSettings.read(environ, tells=tells)
     if not raw.whole:
         raise raw.error()
     try:
