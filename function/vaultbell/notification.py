@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vaultbell import times
-from vaultbell.cloud.operation_log import OperationLog
+from vaultbell.cloud.operation_log import OperationLog, Replication, Resource
 from vaultbell.events import Search, TaskRef
 from vaultbell.outcome import Outcome, OutcomeName, Rules, deadline_of
 from vaultbell.report import Object
-from vaultbell.text import one_line
+from vaultbell.text import ELLIPSIS, cut, one_line
 
 NAME_LIMIT = 255
+NAMES_MOST = 5
 SLOT_SECONDS = 6 * 3600
 
 TITLES = {
@@ -67,13 +68,11 @@ def of_task(
     log: OperationLog, outcome: Outcome, rules: Rules, *, project_id: str, region: str | None, repeat: int = 0
 ) -> Notification:
     """The message about a task that was looked up. `repeat`: how often an overdue task has been told before."""
-    headline = f"{what(log)} {VERBS[outcome.name]}"
-    details = _details(log)
     return _notification(
         outcome,
         subject=f"{log.id}:{repeat}" if repeat else log.id or "",
-        headline=headline,
-        summary=f"{headline}: {outcome.reason}{f' ({details})' if details else ''}",
+        headline=f"{what(log)} {VERBS[outcome.name]}",
+        details=_details(log),
         incident=incident(log, project_id),
         project_id=project_id,
         region=region,
@@ -94,7 +93,6 @@ def of_missing(hint: TaskRef | Search, outcome: Outcome, *, project_id: str | No
         outcome,
         subject=subject,
         headline=headline,
-        summary=f"{headline}: {outcome.reason}",
         incident=_incident(project_id, None, subject),
         project_id=project_id,
         region=region,
@@ -118,7 +116,6 @@ def of_unverified(
         outcome,
         subject=f"{cause}:{project_id}:{times.iso(slot)}",
         headline=headline,
-        summary=f"{headline}: {outcome.reason}",
         incident=_incident(project_id, "unverified", cause),
         project_id=project_id,
         region=region,
@@ -165,7 +162,7 @@ def _notification(
     *,
     subject: str,
     headline: str,
-    summary: str,
+    details: str = "",
     incident: str,
     project_id: str | None,
     region: str | None,
@@ -180,7 +177,7 @@ def _notification(
         outcome=outcome.name.value,
         severity=outcome.severity,
         headline=one_line(headline, NAME_LIMIT + 100),
-        summary=one_line(summary, 2_000),
+        summary=one_line(f"{headline}: {outcome.reason}{f' ({details})' if details else ''}", 2_000),
         reason=one_line(outcome.reason),
         incident=incident,
         project_id=project_id,
@@ -197,73 +194,75 @@ def _ids(task_id: str | None, project_id: str | None) -> Object:
 def what(log: OperationLog) -> str:
     """In the words of the operation type: "Backup of ECS-0001". A type that is not known is told as it stands."""
     extra = log.extra_info
-    kind = log.operation_type or "Task"
-    title = TITLES.get(kind, one_line(kind, 64))
-    resource = extra.resource.name or extra.resource.id
-    vault = log.vault_name or log.vault_id
-    match kind:
+    title = TITLES.get(log.operation_type or "") or cut(_shown(log.operation_type) or "Task", 64)
+    resource, vault = _shown(extra.resource.name, extra.resource.id), _shown(log.vault_name, log.vault_id)
+    match log.operation_type:
         case "restore":
-            source, target = extra.restore.backup_name or extra.restore.backup_id, _target(log) or resource
-            name = f"{source} → {target}" if source and target else source or target
+            restore = extra.restore
+            target = _shown(restore.target_resource_name, restore.target_resource_id) or resource
+            name = " → ".join(end for end in (_shown(restore.backup_name, restore.backup_id), target) if end)
         case "delete":
-            name = extra.delete.backup_name or extra.delete.backup_id or resource
+            name = _shown(extra.delete.backup_name, extra.delete.backup_id) or resource
         case "vault_delete" | "sync":
             name = vault
         case "remove_resource":
-            name = None if not vault else f"vault {vault}"
-            return f"{title} from {one_line(name, NAME_LIMIT)}" if name else title
+            return f"{title} from vault {vault}" if vault else title
         case _:
             name = resource
-    name = name or vault or log.id
-    return f"{title} of {one_line(name, NAME_LIMIT)}" if name else title
+    name = name or vault or log.id or ""
+    return f"{title} of {cut(name, NAME_LIMIT)}" if name else title
 
 
-def _target(log: OperationLog) -> str | None:
-    restore = log.extra_info.restore
-    return restore.target_resource_name or restore.target_resource_id
+def _shown(*texts: str | None) -> str:
+    """The first of the texts of which something can be shown, on one line."""
+    return next((shown for text in texts if text and (shown := one_line(text, NAME_LIMIT))), "")
 
 
 def _details(log: OperationLog) -> str:
     """What a reader wants to know of this operation type: full or incremental, from where to where, how many."""
     extra = log.extra_info
-    find: dict[str, Callable[[], list[str | None]]] = {
-        "backup": lambda: [
-            {True: "incremental", False: "full", None: None}[extra.backup.incremental],
-            None if extra.common.progress is None else f"at {extra.common.progress} %",
-        ],
-        "copy": lambda: [_from_to(log)],
-        "replication": lambda: [_from_to(log)],
-        "vault_delete": lambda: [
-            _counts(
-                (extra.vault_delete.fail_count, extra.vault_delete.fail_delete_count),
-                (extra.vault_delete.total_count, extra.vault_delete.total_delete_count),
+    parts: tuple[str | None, ...] = ()
+    match log.operation_type:
+        case "backup":
+            progress = extra.common.progress
+            kind = {True: "incremental", False: "full", None: None}[extra.backup.incremental]
+            parts = kind, None if progress is None else f"at {progress} %"
+        case "copy" | "replication":
+            parts = (_from_to(extra.replication),)
+        case "vault_delete":
+            parts = _counts(extra.vault_delete.failed, extra.vault_delete.total)
+        case "remove_resource":
+            removed = extra.remove_resources
+            parts = *_counts(removed.fail_count, removed.total_count), _names(removed.resources)
+        case "sync":
+            parts = (
+                _number(extra.sync.sync_backup_num, "synchronised"),
+                _number(extra.sync.delete_backup_num, "deleted"),
+                _number(extra.sync.err_sync_backup_num, "failed"),
             )
-        ],
-        "remove_resource": lambda: [
-            _counts((extra.remove_resources.fail_count,), (extra.remove_resources.total_count,)),
-            ", ".join(one_line(item.name or item.id or "?", 64) for item in extra.remove_resources.resources[:5]),
-        ],
-        "sync": lambda: [
-            _number(extra.sync.sync_backup_num, "synchronised"),
-            _number(extra.sync.delete_backup_num, "deleted"),
-            _number(extra.sync.err_sync_backup_num, "failed"),
-        ],
-    }
-    parts = find[log.operation_type]() if log.operation_type in find else []
     return ", ".join(part for part in parts if part)
 
 
-def _from_to(log: OperationLog) -> str | None:
-    goes = log.extra_info.replication
-    source, target = goes.source_region, goes.destination_region
-    return f"{one_line(source or '?', 64)} → {one_line(target or '?', 64)}" if source or target else None
+def _from_to(goes: Replication) -> str | None:
+    """From where to where: the regions; where they tell no difference, the projects; else the backups."""
+    pairs = (
+        (goes.source_region, goes.destination_region),
+        (goes.source_project_id, goes.destination_project_id),
+        (goes.source_backup_name, goes.destination_backup_name),
+    )
+    known = [pair for pair in pairs if any(pair)]
+    ends = next((pair for pair in known if all(pair) and pair[0] != pair[1]), known[0] if known else None)
+    return ends and " → ".join(one_line(end or "?", 64) for end in ends)
 
 
-def _counts(failed: tuple[int | None, ...], total: tuple[int | None, ...]) -> str:
+def _counts(failed: int | None, total: int | None) -> tuple[str | None, str | None]:
     """Resources that failed, and backups deleted: different things, so never a ratio."""
-    first = _number(next((count for count in failed if count is not None), None), "resource(s) failed")
-    second = _number(next((count for count in total if count is not None), None), "backup(s) deleted")
-    return ", ".join(part for part in (first, second) if part)
+    return _number(failed, "resource(s) failed"), _number(total, "backup(s) deleted")
+
+
+def _names(resources: Sequence[Resource]) -> str:
+    names = [_shown(item.name, item.id) or "?" for item in resources[:NAMES_MOST]]
+    return ", ".join([*(cut(name, 64) for name in names), *([ELLIPSIS] if len(resources) > NAMES_MOST else [])])
 
 
 def _number(count: int | None, words: str) -> str | None:

@@ -80,7 +80,8 @@ def classify(log: OperationLog, rules: Rules, now: datetime) -> Outcome:
             deadline = deadline_of(log, rules)
             if deadline and now >= deadline:
                 length = times.span(rules.deadline_of(log.operation_type))
-                words = f"still {status} at its deadline, {times.plain(deadline)}, {length} after it started"
+                began = "started" if log.started_at else "was created"
+                words = f"still {status} at its deadline, {times.plain(deadline)}, {length} after it {began}"
                 name, at, evidence = OutcomeName.OVERDUE, deadline, _with_error(log, words)
             else:
                 name, evidence = OutcomeName.RUNNING, (f"the task is {status}",)
@@ -121,8 +122,7 @@ def _failed_parts(log: OperationLog) -> Iterator[str]:
     extra = log.extra_info
     if (failed := extra.remove_resources.fail_count or 0) > 0:
         yield f"{failed} resource(s) could not be removed from the vault"
-    deleted = extra.vault_delete
-    if (failed := max(deleted.fail_count or 0, deleted.fail_delete_count or 0)) > 0:
+    if (failed := extra.vault_delete.failed or 0) > 0:
         yield f"{failed} resource(s) of the vault could not be deleted"
     if (failed := extra.sync.err_sync_backup_num or 0) > 0:
         yield f"{failed} backup(s) could not be synchronised"

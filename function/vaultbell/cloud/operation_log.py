@@ -14,10 +14,11 @@ import json
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from vaultbell import times
 from vaultbell.report import Object
+from vaultbell.text import whole
 
 COUNT_DIGITS = 18
 
@@ -126,10 +127,18 @@ class Sync(_Table):
     err_sync_backup_num: Count = None  # backups that failed to be synchronised
 
 
-class ResourceExtraInfo(_Table):
-    """Table 13, ResourceExtraInfo."""
+class IncludeVolume(_Table):
+    """Beyond the page (SDKs): a disk of a server that is backed up."""
 
-    exclude_volumes: Texts = Field(default_factory=list)  # ids of the disks of a server that are not backed up
+    id: Text = None
+    os_version: Text = None
+
+
+class ResourceExtraInfo(_Table):
+    """Table 13, ResourceExtraInfo: which disks of a server are backed up, where not all of them are."""
+
+    exclude_volumes: Texts = Field(default_factory=list)  # ids of those that are not
+    include_volumes: Annotated[list[IncludeVolume], BeforeValidator(_blocks)] = Field(default_factory=list)  # beyond
 
 
 class Resource(_Table):
@@ -165,6 +174,16 @@ class VaultDelete(_Table):
     total_count: Count = None  # backups deleted
     fail_delete_count: Count = None  # beyond
     total_delete_count: Count = None  # beyond
+
+    @property
+    def failed(self) -> int | None:
+        """Resources that failed to be deleted, by whichever name."""
+        return max((count for count in (self.fail_count, self.fail_delete_count) if count is not None), default=None)
+
+    @property
+    def total(self) -> int | None:
+        """Backups deleted, by whichever name."""
+        return max((count for count in (self.total_count, self.total_delete_count) if count is not None), default=None)
 
 
 class Replication(_Table):
@@ -220,7 +239,10 @@ class OperationLog(_Table):
     @classmethod
     def read(cls, given: Object) -> OperationLog:
         """The model of what the API gave; `given` itself is kept beside it. Raises nothing for bad fields."""
-        log = cls.model_validate(given)
+        try:
+            log = cls.model_validate(given)
+        except ValidationError:  # the name of an unknown field holds half a surrogate pair
+            log = cls.model_validate(json.loads(whole(json.dumps(given, ensure_ascii=False))))
         log._given = given
         return log
 
