@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def tried(once: Callable[[], T], budget: Budget) -> T:
 def fault(who: str, answer: Answer, cause: str) -> VaultbellError:
     """The error that a refusing answer stands for: what may pass, or what somebody must put right."""
     told = f"{who} answered {answer.status}{_words(answer)}"
-    if answer.status in MAY_PASS or answer.status >= 500:
+    if answer.status in MAY_PASS or answer.status // 100 not in (3, 4):
         return Transient(told, after=retry_after.read(answer.headers.get("Retry-After")), status=answer.status)
     return Misconfigured(told, cause=f"{cause}-{answer.status}", status=answer.status)
 
@@ -62,10 +63,16 @@ def code_of(answer: Answer) -> str | None:
 
 def _json(answer: Answer) -> Object | None:
     try:
-        value = json.loads(answer.body)
+        value = json.loads(answer.body, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _finite(text: str) -> float | None:
+    """A number of JSON; null for one that no JSON could tell again: NaN, or beyond what a float holds."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _words(answer: Answer) -> str:

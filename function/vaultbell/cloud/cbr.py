@@ -63,13 +63,14 @@ class Cbr:
     def show(self, project: Project, operation_log_id: str, budget: Budget) -> OperationLog:
         """`GET /v3/{project_id}/operation-logs/{operation_log_id}` ("Querying a Single Task").
 
-        Raises TaskMissing, Transient (also for an answer about another task), Misconfigured.
+        A log that does not say its id is the one asked for. Raises TaskMissing, Transient (also for an answer about
+        another task), Misconfigured.
         """
         path = f"/v3/{project.project_id}/operation-logs/{operation_log_id}"
         log = OperationLog.read(self._get(project, path, budget, _operation_log))
-        if log.id != operation_log_id or log.project_id not in (None, project.project_id):
+        if log.id not in (None, operation_log_id) or log.project_id not in (None, project.project_id):
             raise Transient("the API answered about another task than the one asked for")
-        return log
+        return log if log.id else log.model_copy(update={"id": operation_log_id})
 
     def list(self, project: Project, query: Query, budget: Budget) -> Iterator[OperationLog]:
         """`GET /v3/{project_id}/operation-logs` ("Querying the Task List"), page by page, as they are asked for.
@@ -95,8 +96,8 @@ class Cbr:
 
         def once() -> T:
             answer = self._proved(project, url, budget)
-            if answer.status == 200 or (answer.status == 404 and holds is _page and answers.code_of(answer) is None):
-                # the list's 404 is documented with the list's own body
+            listed = answer.status == 404 and holds is _page and answers.code_of(answer) is None
+            if answer.status // 100 == 2 or listed:  # the list's 404 is documented with the list's own body
                 found = holds(answers.object_in("the API", answer))
                 if found is None:
                     raise Transient(f"the API answered {answer.status} without an operation log", status=answer.status)
@@ -129,8 +130,9 @@ class Cbr:
 
 
 def _operation_log(body: Object) -> Object | None:
+    """The log in the body: an object with at least one of a log's fields."""
     found = body.get("operation_log")
-    return found if isinstance(found, dict) and found else None
+    return found if isinstance(found, dict) and not found.keys().isdisjoint(OperationLog.model_fields) else None
 
 
 def _page(body: Object) -> listing.Page | None:

@@ -110,8 +110,9 @@ class _Session:
     lock: threading.Lock = field(default_factory=threading.Lock)
     token: str | None = None
     until: float = 0.0
-    refused_until: float = 0.0
+    project_id: str | None = None  # as IAM says it
     refusal: Misconfigured | None = None
+    refused_until: float = 0.0
 
 
 class Password:
@@ -127,47 +128,52 @@ class Password:
     def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
         """The project's token, fetched first if need be."""
         del method, url
-        session = self._session(project)
-        token, until = session.token, session.until
-        if token is None or time.monotonic() >= until:
-            token = self._log_in(session, project, budget)
-        return {"X-Auth-Token": token}
+        session = self._session(project.project_id)
+        return {"X-Auth-Token": self._token(session, {"id": project.project_id}, project.region, budget)}
 
     def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
         """Drop the token that was refused, unless another thread has already put a new one in its place."""
-        session = self._session(project)
+        session = self._session(project.project_id)
         if session.token == refused["X-Auth-Token"]:
             session.until = 0.0
         return True
 
     def project_id_of(self, name: str, budget: Budget) -> str:
-        """The id of a project that the settings give by name only. Raises as `headers` does."""
-        _token, scope = self._fetch({"name": name}, None, budget)
-        found = scope.get("project")
-        project_id = found.get("id") if isinstance(found, dict) else None
-        if not isinstance(project_id, str):
+        """The id of a project that the settings give by name only; its token is kept. Raises as `headers` does."""
+        session = self._session(f"named {name}")
+        self._token(session, {"name": name}, None, budget)
+        if session.project_id is None:
+            session.until = 0.0
             raise Transient("IAM does not say which project the token is for")
-        return project_id
-
-    def _session(self, project: Project) -> _Session:
         with self._sessions_lock:
-            return self._sessions.setdefault(project.project_id, _Session())
+            self._sessions[session.project_id] = session
+        return session.project_id
 
-    def _log_in(self, session: _Session, project: Project, budget: Budget) -> str:
+    def _session(self, key: str) -> _Session:
+        with self._sessions_lock:
+            return self._sessions.setdefault(key, _Session())
+
+    def _token(self, session: _Session, scope: Object, region: str | None, budget: Budget) -> str:
+        token, until = session.token, session.until
+        if token is not None and time.monotonic() < until:
+            return token
         if not session.lock.acquire(timeout=budget.left):
             raise Transient("the time budget was spent waiting for another thread's log-in")
         try:
             now = time.monotonic()
             if session.token is not None and now < session.until:
                 return session.token
-            if session.refusal and now < session.refused_until:
-                raise session.refusal
+            if (refusal := session.refusal) and now < session.refused_until:
+                raise Misconfigured(refusal.message, cause=refusal.cause, status=refusal.status)
             try:
-                session.token, scope = self._fetch({"id": project.project_id}, project.region, budget)
+                session.token, said = self._fetch(scope, region, budget)
             except Misconfigured as error:
-                session.refusal, session.refused_until = error, time.monotonic() + REFUSED_PAUSE
+                if error.status in (401, 403):
+                    session.refusal, session.refused_until = error, time.monotonic() + REFUSED_PAUSE
                 raise
-            life = _life(scope)
+            project, life = said.get("project"), _life(said)
+            named = project.get("id") if isinstance(project, dict) else None
+            session.project_id = named if isinstance(named, str) else None
             session.until = now + life - min(MARGIN_MOST, life * MARGIN_SHARE)
             return session.token
         finally:
