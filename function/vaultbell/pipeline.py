@@ -25,7 +25,7 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     if decoded.source.waits is not None:
         budget = budget.within(decoded.source.waits)
     reply = bell.reply_events and decoded.source.answers_empty and not decoded.batch
-    leave = bell.leave_unfinished or decoded.source.leaves
+    leave = bell.leave_unfinished or decoded.source.leaves or event.platform  # the platform asks three times at most
     handling = Handling(bell, cbr or bell.cbr, budget, leave, reply)
     # An item that stands in a batch twice is handled once; both lines say the same.
     items = list(dict.fromkeys(decoded.items))
