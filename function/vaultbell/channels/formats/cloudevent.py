@@ -1,0 +1,29 @@
+"""A CloudEvent 1.0 (JSON event format): what a broker or a subscriber of CloudEvents takes."""
+
+from __future__ import annotations
+
+from vaultbell import times
+from vaultbell.channels.formats import default
+from vaultbell.notification import Notification
+from vaultbell.report import Object
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+
+def event(notification: Notification) -> Object:
+    """The notification as a structured event; its `data` is that of the default format.
+
+    By the source our own events are known again when a broker sends them back.
+    """
+    told: Object = {
+        "specversion": "1.0",
+        "id": notification.id,
+        "source": f"/vaultbell/{notification.region or ''}/{notification.project_id or ''}",
+        "type": notification.type,
+        "time": times.iso(notification.timestamp),
+        "datacontenttype": "application/json",
+        "data": default.data(notification),
+    }
+    if task := notification.facts.get("operation_log_id"):
+        told["subject"] = task
+    return told
