@@ -39,8 +39,9 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
             bell.memory.forget(notification.id)
         else:
             bell.memory.keep(notification.id, taken)
-    if sweeps and report.status == 200:
-        bell.heartbeat(budget)
+    for item in sweeps:
+        if all(result.status == 200 for result in lines[item].results):
+            bell.heartbeat(budget)
     return report
 
 

@@ -33,21 +33,27 @@ class Window:
         return self.start <= moment < self.end
 
 
+def believed(at: datetime | None, now: datetime, lag: timedelta) -> datetime:
+    """The tick's own time; else now, also where that time would have us judge a window that has not ended yet."""
+    return at if at is not None and at - lag <= now else now
+
+
 def window(tick: datetime, period: timedelta, lag: timedelta, lookback: int = 1) -> Window:
     """What the tick at that time covers: one period, or `lookback` of them; just after the flip at least two."""
     since = tick - lag - EPOCH
-    end = EPOCH + since // period * period
+    periods = since // period
     if since % period < FLIP:
         lookback = max(lookback, 2)
-    return Window(end - lookback * period, end)
+    lookback = max(1, min(lookback, periods))  # nothing is older than the epoch
+    return Window(EPOCH + (periods - lookback) * period, EPOCH + periods * period)
 
 
 def caught(log: OperationLog, covered: Window, rules: Rules, repeat_interval: timedelta) -> tuple[Outcome, int] | None:
     """The outcome of a task that rings in this window, and the number of the repeat; None where it does not.
 
     A task belongs to the window in which its end became visible; an overdue one to that in which its deadline
-    passed, and again every `repeat_interval` after it. The clock of the verdict is the window's end, so that a
-    repeated tick says the same.
+    passed, and again every `repeat_interval` after it; where several of these moments are covered, it is told once,
+    as of the last. The clock of the verdict is the window's end, so that a repeated tick says the same.
     """
     outcome = classify(log, rules, covered.end)
     if not outcome.rings:

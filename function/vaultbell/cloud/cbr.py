@@ -49,12 +49,16 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Cbr:
-    """The API of one cloud, with the credentials to use."""
+    """The API of one cloud, with the credentials to use.
+
+    `watch` is told after each page of a list: how many rows lie behind, and of how many, if the API says so.
+    """
 
     http: Transport
     endpoints: Endpoints
     credentials: Credentials
     page_size: int = listing.PAGE
+    watch: Callable[[int, int | None], None] = lambda _read, _count: None
 
     def lent(self, credentials: Credentials) -> Cbr:
         """The same with other credentials: those that a platform hands over with one event."""
@@ -75,20 +79,31 @@ class Cbr:
     def list(self, project: Project, query: Query, budget: Budget) -> Iterator[OperationLog]:
         """`GET /v3/{project_id}/operation-logs` ("Querying the Task List"), page by page, as they are asked for.
 
-        A task may come more than once. Raises Transient and Misconfigured, also in mid-reading.
+        A task may come more than once. Raises Transient and Misconfigured, also in mid-reading; at the end Transient,
+        where something else than this project's tasks was among them.
         """
 
         def page(offset: int, limit: int) -> listing.Page:
+            if budget.left <= 0:
+                raise Transient("the time budget was spent before the list was read to its end")
             asked = {**query.as_filters(), "limit": str(limit), "offset": str(offset)}
             path = f"/v3/{project.project_id}/operation-logs?{urlencode(asked)}"
-            found = self._get(project, path, budget, _page)
-            return replace(found, limit=min(found.limit, limit))
+            try:
+                found = self._get(project, path, budget, _page)
+            except TaskMissing:  # what it says of one task that it does not know means that it knows none
+                found = listing.Page([], 0)
+            self.watch(offset + len(found.rows), found.count)
+            return found
 
+        strange = False
         for row in listing.rows(page, self.page_size):
             log = OperationLog.read(row)
-            if log.project_id not in (None, project.project_id):
-                raise Transient("the API listed a task of another project")
-            yield log
+            if row.keys().isdisjoint(OperationLog.model_fields) or log.project_id not in (None, project.project_id):
+                strange = True
+            else:
+                yield log
+        if strange:
+            raise Transient("the API listed something else than tasks of this project")
 
     def _get(self, project: Project, path: str, budget: Budget, holds: Callable[[Object], T | None]) -> T:
         """What a good answer holds, by the function that finds it in its body (None: it is not there)."""
@@ -140,9 +155,9 @@ def _page(body: Object) -> listing.Page | None:
     if not isinstance(found, list):
         return None
     return listing.Page(
-        [row for row in found if isinstance(row, dict)],
+        [row if isinstance(row, dict) else {} for row in found],
         count if isinstance(count, int) else None,
-        limit if isinstance(limit, int) and limit > 0 else listing.PAGE,
+        limit if isinstance(limit, int) and limit > 0 else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Reading a list that moves: it grows at one end and may lose rows at the other, in an order that nobody documents.
 
-Source: "Querying the Task List" of the CBR API reference: `limit` (1,000 at most), `offset`, and a `count`.
+Source: "Querying the Task List" of the CBR API reference: `limit` (1,000 at most), `offset`, and a `count`. What an
+answer says of its own size is believed only as far as its rows bear it out.
 """
 
 from __future__ import annotations
@@ -12,39 +13,72 @@ from vaultbell.report import Object
 
 PAGE = 1_000
 OVERLAP = 50
-STEPS_BACK_MOST = 20
+
+Mark = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: its rows, how many there are in all (None: not said), and how many it would hold at most."""
+    """One answer: its rows; and, where it says so, how many there are in all and how many it would hold at most."""
 
     rows: list[Object]
     count: int | None = None
-    limit: int = PAGE
+    limit: int | None = None
 
-    def is_last(self, offset: int) -> bool:
-        """Whether the list ends here. Only a page that is not full can be the last."""
-        return len(self.rows) < self.limit and (self.count is None or self.count <= offset + len(self.rows))
+    @property
+    def marks(self) -> frozenset[Mark]:
+        """Its rows as they are now: one that is touched, and so may have moved, is another."""
+        return frozenset(mark for row in self.rows if (mark := _mark(row)))
+
+    def is_short(self, asked: int) -> bool:
+        """Whether it holds less than it could. Only such a page can be the last."""
+        return len(self.rows) < min(self.limit or asked, asked)
+
+    def is_last(self, offset: int, asked: int) -> bool:
+        """Whether it says that the list ends with it."""
+        said = self.limit is not None if self.count is None else self.count <= offset + len(self.rows)
+        return said and self.is_short(asked)
 
 
 def rows(get: Callable[[int, int], Page], size: int = PAGE) -> Iterator[Object]:
     """Each row of the list that stood in it all the while, at least once; `get(offset, limit)` gives a page.
 
     Each page begins before the end of the last one. Where it shares no row with that, the list has lost rows before
-    it, and what moved up unseen is fetched by stepping back. Holds two pages at a time.
+    it, and what moved up unseen is fetched by stepping back. In the end, what went to the front meanwhile is fetched
+    too. Holds two pages at a time. Ends at the latest when `get` raises.
     """
-    offset, back = 0, 0
-    known: frozenset[object] = frozenset()
+    offset, overlap, back = 0, 0, size // 2
+    known: frozenset[Mark] = frozenset()
+    first: frozenset[Mark] | None = None
     while True:
         page = get(offset, size)
-        ids = frozenset(row.get("id") for row in page.rows)
-        if offset > 0 and ids.isdisjoint(known) and back < STEPS_BACK_MOST:
-            back += 1
-            offset = max(0, offset - size * 2 ** (back - 1) // 2)
+        marks = page.marks
+        if overlap and offset and known and known.isdisjoint(marks) and (marks or not page.rows):
+            offset, back = max(0, offset - back), back * 2
             continue
-        yield from (row for row in page.rows if row.get("id") is None or row.get("id") not in known)
-        if page.is_last(offset):
+        news = [row for row in page.rows if _mark(row) not in known]
+        yield from news
+        if page.is_last(offset, size) or (not news and page.is_short(size)):
+            break
+        first = marks if first is None else first
+        known, back = marks, size // 2
+        overlap = min(OVERLAP, len(page.rows) // 4 or len(page.rows) // 2)
+        offset += max(len(page.rows) - overlap, 1)
+    if first:
+        yield from _gone_to_the_front(get, size, first)
+
+
+def _gone_to_the_front(get: Callable[[int, int], Page], size: int, first: frozenset[Mark]) -> Iterator[Object]:
+    """The rows before what was the first page: an order by the last change moves a touched row there, unseen or not."""
+    offset = 0
+    while True:
+        page = get(offset, size)
+        yield from (row for row in page.rows if _mark(row) not in first)
+        if not first.isdisjoint(page.marks) or not page.rows or page.is_last(offset, size):
             return
-        known, back = ids, 0
-        offset += max(len(page.rows) - min(OVERLAP, len(page.rows) // 2), 1)
+        offset += max(len(page.rows) - OVERLAP, 1)
+
+
+def _mark(row: Object) -> Mark | None:
+    name = row.get("id")
+    return (name, str(row.get("updated_at"))) if isinstance(name, str) else None
