@@ -11,12 +11,13 @@ from datetime import datetime
 
 from vaultbell import strict_json, times
 from vaultbell.errors import InvalidEvent
-from vaultbell.events import Event, Item
+from vaultbell.events import Event, Item, Settled
 from vaultbell.report import JSON, Object
 from vaultbell.sources import ces, stream
 from vaultbell.sources.form import Context, Shaped
 
 HEADER = "x-smn-message-type"
+CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
 class Smn(Shaped):
@@ -45,6 +46,9 @@ class Smn(Shaped):
         """What the text holds."""
         if not isinstance(value, dict):
             raise InvalidEvent("an SMN message is a JSON object")
+        if value.get("type") in CONFIRMATIONS:
+            yield Settled("about the subscription itself")
+            return
         message, time = value.get("message"), times.read(value.get("timestamp")) or time
         for item in stream.read(message, time, context):
             alarm = isinstance(item, InvalidEvent) and isinstance(message, str) and ces.NAMESPACE in message
