@@ -7,7 +7,6 @@ HMAC-SHA256. Several signatures stand in one header, parted by blanks, while sec
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ def key_of(secret: str) -> bytes:
     """The key in a secret, `whsec_` and the base64 of 24 to 64 bytes; ValueError where it is not one."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if not secret.startswith(PREFIX) or len(key) not in SECRET_BYTES:
         raise ValueError("a secret is `whsec_` and the base64 of 24 to 64 bytes")

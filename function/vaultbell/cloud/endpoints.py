@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from vaultbell.errors import Misconfigured
 
 # Region to domain. All others are Huawei Cloud's, `{region}.myhuaweicloud.com`.
-DOMAINS = {"eu-de": "otc.t-systems.com", "eu-nl": "otc.t-systems.com", "eu-ch2": "sc.otc.t-systems.com"}
+DOMAINS = {
+    "eu-de": "otc.t-systems.com",
+    "eu-nl": "otc.t-systems.com",
+    "eu-ch2": "sc.otc.t-systems.com",
+    "eu-west-101": "myhuaweicloud.eu",
+}
 HUAWEI = "myhuaweicloud.com"
 IAM_HOSTS = {"eu-ch2": "iam-pub"}  # the Swiss cloud's public IAM has a name of its own
 
