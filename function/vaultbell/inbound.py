@@ -66,4 +66,4 @@ def allowed(
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
+    return text.encode(errors="surrogatepass")  # API Gateway's headers are JSON: they may hold half a surrogate pair

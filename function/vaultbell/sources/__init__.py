@@ -76,7 +76,8 @@ def _unfold(value: JSON, time: datetime | None, context: Context) -> Iterator[It
 
 
 def _fitting(value: JSON, event: Event) -> Source:
-    source = next((source for source in SOURCES if isinstance(value, dict) and source.fits(value)), None)
-    if source is None or (source.platform_only and not event.platform):
+    open_here = (source for source in SOURCES if event.platform or not source.platform_only)
+    source = next((source for source in open_here if isinstance(value, dict) and source.fits(value)), None)
+    if source is None:
         raise InvalidEvent("the event names no task: operation_log_id is missing", code="no_task")
     return source

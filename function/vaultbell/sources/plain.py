@@ -32,7 +32,7 @@ class Plain(Shaped):
         """The one task that it names."""
         if not isinstance(value, dict):
             raise InvalidEvent("an event is a JSON object")
-        named = {name for key in ("operation_log_id", "task_id") if (name := value.get(key)) is not None}
+        named = {task_id(name) for key in ("operation_log_id", "task_id") if (name := value.get(key)) is not None}
         if len(named) > 1:
             raise InvalidEvent("operation_log_id and task_id name two tasks", code="bad_id")
         if not named:
@@ -40,7 +40,7 @@ class Plain(Shaped):
         channels = value.get("channels")
         owed = [name for name in channels if isinstance(name, str)] if isinstance(channels, list) else []
         yield TaskRef(
-            task_id(named.pop()),
+            named.pop(),
             project_id(value.get("project_id")),
             region(value.get("region")),
             times.read(value.get("time")) or time,
