@@ -68,6 +68,7 @@ def bell(settings: Settings) -> Bell:
         channels=channels(settings),
         leave_unfinished=settings.unfinished == "leave",
         reply_events=settings.reply_events,
+        resolving=frozenset(name for name, channel in settings.channels.items() if channel.resolve),
         heartbeat=_heartbeat(settings),
     )
 
@@ -79,8 +80,10 @@ def channels(settings: Settings) -> dict[str, Channel]:
     def transport(ca_file: str | None, proxy: str | None, allow_private: bool) -> Transport:
         return Transport(ca_file=ca_file, proxy=proxy, allow_private=allow_private)
 
-    def made(channel: WebhookChannel | EmailChannel) -> Channel:
-        way_out = transport(channel.ca_file, channel.proxy, channel.allow_private)
+    def made(name: str, channel: WebhookChannel | EmailChannel) -> Channel:
+        # a channel of this name is the environment's, or it may be the file's
+        setting = "VAULTBELL_ALLOW_PRIVATE or allow_private" if name == "webhook" else "allow_private"
+        way_out = transport(channel.ca_file, channel.proxy, channel.allow_private).named(name, setting)
         match channel:
             case WebhookChannel():
                 keys = [standard_webhooks.key_of(secret.get_secret_value()) for secret in channel.secrets]
@@ -90,7 +93,7 @@ def channels(settings: Settings) -> dict[str, Channel]:
 
                 return Email(channel.server, channel.sender, channel.to, way_out)
 
-    return {name: made(channel) for name, channel in settings.channels.items()}
+    return {name: made(name, channel) for name, channel in settings.channels.items()}
 
 
 def _heartbeat(settings: Settings) -> Callable[[Budget], None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from vaultbell import notification, routing
+from vaultbell import notification, resolving, routing
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.cloud.cbr import Cbr
@@ -98,12 +98,32 @@ class Handling:
         elif outcome.name is OutcomeName.RUNNING:
             rings = False  # it comes again
             result = replace(result, action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN)
-        if not rings and not self.reply:
+        resolves = outcome.name is OutcomeName.SUCCEEDED and self.bell.resolving
+        if not rings and not resolves and not self.reply:
             return Line((result,))
         told = notification.of_task(
             task, outcome, self.bell.rules, project_id=project.project_id, region=self._region(project), repeat=repeat
         )
-        return self.ring(told, result, only) if rings else Line((result,), found=told)
+        line = self.ring(told, result, only) if rings else Line((result,), found=told)
+        return self._resolved(project, task, line, only) if resolves and line.results[0].status == 200 else line
+
+    def _resolved(self, project: Project, task: OperationLog, line: Line, only: tuple[str, ...] | None) -> Line:
+        """A success: the channels that wait for the end of what went wrong before it hear of it."""
+        (result,) = line.results
+        try:
+            failure = resolving.failure_before(self.bell, self.cbr, project, task, self.budget)
+        except Transient as error:
+            return self.again(replace(result, action=Action.RETRY, status=503), error)
+        except Misconfigured as error:
+            return self.unverified(error, result, project.region)
+        if failure is None or line.found is None:
+            return line
+        names = routing.select(failure, self.bell.routes).channels
+        waiting = Selection(tuple(name for name in names if name in self.bell.resolving))
+        if not waiting.channels:
+            return line
+        resolved = self.ring(notification.of_resolved(line.found, failure), result, only, waiting)
+        return replace(resolved, told=line.told + resolved.told, found=line.found)
 
     def missing(self, hint: TaskRef | Search, known: Result) -> Line:
         """Nothing was found for a hint: it comes again while it is young, else somebody is to know."""
@@ -172,9 +192,11 @@ class Handling:
         """It may pass: the item comes again."""
         return Line((replace(known, retry_after=error.after, error=(error.code, error.message)),))
 
-    def ring(self, told: Notification, result: Result, only: tuple[str, ...] | None) -> Line:
-        """Tell the channels that this goes to, less those that are known to have been told."""
-        to = routing.select(told, self.bell.routes)
+    def ring(
+        self, told: Notification, result: Result, only: tuple[str, ...] | None, to: Selection | None = None
+    ) -> Line:
+        """Tell the channels that this goes to (by the routes), less those that are known to have been told."""
+        to = to or routing.select(told, self.bell.routes)
         if not to.channels:
             return Line((replace(result, action=Action.QUIET, status=200),), found=told)
         taken = self.bell.memory.taken(told.id)
@@ -230,7 +252,7 @@ def _with(result: Result, outcome: Outcome, told: Notification) -> Result:
 
 
 def _told(result: Result, delivered: Delivered) -> Result:
-    result = replace(result, receipts=delivered.receipts, owed=delivered.owed)
+    result = replace(result, receipts=result.receipts + delivered.receipts, owed=delivered.owed)
     if not delivered.owed:
         return replace(result, action=Action.NOTIFIED, status=200)
     names = ", ".join(delivered.owed)

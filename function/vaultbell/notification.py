@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from vaultbell import times
@@ -15,6 +15,8 @@ from vaultbell.report import Object
 from vaultbell.text import ELLIPSIS, cut, one_line
 
 NAME_LIMIT = 255
+SUMMARY_LIMIT = 2_000
+LEVELS = ("critical", "warning", "info")  # severities, the worst first
 NAMES_MOST = 5
 SLOT_SECONDS = 6 * 3600
 
@@ -47,6 +49,7 @@ class Notification:
 
     `headline` is "Backup of ECS-0001 failed", `summary` the same with its details and the reason, each one line.
     `facts` are the flat fields that routes match on and messages show; one that is not known is not in it.
+    `resolves` names what a success closes; `members` are those that a digest stands for.
     """
 
     id: str
@@ -62,6 +65,8 @@ class Notification:
     region: str | None
     facts: Mapping[str, str]
     operation_log: Object
+    resolves: Object | None = None
+    members: tuple[Notification, ...] = ()
 
 
 def of_task(
@@ -124,6 +129,43 @@ def of_unverified(
     )
 
 
+def of_resolved(told: Notification, failure: Notification) -> Notification:
+    """The message that a success (`told` is what would be said of it) closes what `failure` told of."""
+    kind = "cbr.task.resolved"
+    reason = f"this closes: {failure.headline} ({times.plain(failure.timestamp)})"
+    return replace(
+        told,
+        id=f"msg_{_digest(kind, told.facts.get('operation_log_id'))}",
+        type=kind,
+        severity="info",
+        summary=one_line(f"{told.headline}: {reason}", SUMMARY_LIMIT),
+        reason=one_line(reason),
+        resolves={"id": failure.id, "type": failure.type, "operation_log_id": failure.facts.get("operation_log_id")},
+    )
+
+
+def of_members(kind: str, members: Sequence[Notification], *, headline: str, reason: str) -> Notification:
+    """The one message about many; its severity and its time are the worst and the latest of theirs."""
+    ids = sorted(member.id for member in members)
+    projects, regions = ({getattr(member, name) for member in members} for name in ("project_id", "region"))
+    return Notification(
+        id=f"msg_{_digest(kind, *ids)}",
+        type=kind,
+        timestamp=max(member.timestamp for member in members),
+        outcome="digest",
+        severity=min((member.severity for member in members), key=LEVELS.index),
+        headline=one_line(headline, NAME_LIMIT + 100),
+        summary=one_line(f"{headline}: {reason}", SUMMARY_LIMIT),
+        reason=one_line(reason),
+        incident=_incident(None, kind, *ids),
+        project_id=projects.pop() if len(projects) == 1 else None,
+        region=regions.pop() if len(regions) == 1 else None,
+        facts={},
+        operation_log={},
+        members=tuple(members),
+    )
+
+
 def slot(now: datetime) -> datetime:
     """The start of the six hours that `now` lies in, counted from the epoch."""
     stamp = int(now.timestamp())
@@ -177,7 +219,7 @@ def _notification(
         outcome=outcome.name.value,
         severity=outcome.severity,
         headline=one_line(headline, NAME_LIMIT + 100),
-        summary=one_line(f"{headline}: {outcome.reason}{f' ({details})' if details else ''}", 2_000),
+        summary=one_line(f"{headline}: {outcome.reason}{f' ({details})' if details else ''}", SUMMARY_LIMIT),
         reason=one_line(outcome.reason),
         incident=incident,
         project_id=project_id,

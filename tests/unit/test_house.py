@@ -29,8 +29,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for names in (
         "platforms cli",
         "compose",
-        "pipeline search sweeping handling bell",
-        "sources inbound cloud sweep routing channels delivery",
+        "pipeline search sweeping handling resolving bell",
+        "sources inbound cloud sweep routing channels delivery digest",
         "notification seen transport telemetry settings raw_settings values yaml_lines",
         "outcome cloud.operation_log",
         "events report budget errors addresses times text strict_json retry_after standard_webhooks",
@@ -39,7 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 PURE = frozenset(
     """
     errors budget events report times text strict_json standard_webhooks addresses outcome notification routing sweep
-    inbound sources cloud.operation_log cloud.endpoints cloud.listing cloud.signing channels.formats
+    digest inbound sources cloud.operation_log cloud.endpoints cloud.listing cloud.signing channels.formats
     """.split()
 )
 # What reaches out of the process or differs from one call to the next.

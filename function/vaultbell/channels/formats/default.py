@@ -31,6 +31,7 @@ def data(notification: Notification) -> Object:
         "region": notification.region,
         "project_id": notification.project_id,
         "operation_log": notification.operation_log,
+        **({"resolves": notification.resolves} if notification.resolves else {}),
     }
 
 
