@@ -14,6 +14,7 @@ from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.report import Receipt
 from vaultbell.routing import Selection
+from vaultbell.telemetry import LOG
 
 TRIES = 3
 TRY_SECONDS = 10.0
@@ -24,25 +25,21 @@ GRACE_SECONDS = 0.5  # for a channel whose own waits the budget does not bind
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of one notification. `owed`: the channels that still have to be told."""
+    """What became of one notification.
+
+    Attributes:
+        receipts: of all that were told, the stand-ins last.
+        owed: the channels that still have to be told: neither they nor their stand-ins took it.
+        taken: the channels that need not be told again: they took it, or their stand-ins did.
+        final: whether it is of no use to try the owed ones again: they and their stand-ins refused for good.
+        after: how long those that may yet take it asked us to wait (seconds).
+    """
 
     receipts: tuple[Receipt, ...]
     owed: tuple[str, ...]
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """The channels that took it."""
-        return tuple(receipt.channel for receipt in self.receipts if receipt.delivered)
-
-    @property
-    def final(self) -> bool:
-        """Whether it is of no use to try the owed ones again: all that was asked for them refused for good."""
-        return all(receipt.final for receipt in self.receipts if not receipt.delivered)
-
-    @property
-    def after(self) -> float | None:
-        """How long the channels that may yet take it asked us to wait (seconds)."""
-        return max((receipt.after for receipt in self.receipts if receipt.after is not None), default=None)
+    taken: tuple[str, ...]
+    final: bool
+    after: float | None
 
 
 def deliver(notification: Notification, to: Selection, channels: Mapping[str, Channel], budget: Budget) -> Delivered:
@@ -55,7 +52,15 @@ def deliver(notification: Notification, to: Selection, channels: Mapping[str, Ch
     receipts += _tell_all(notification, stand_ins, channels, budget)
     taken |= {receipt.channel for receipt in receipts if receipt.delivered}
     owed = tuple(name for name in to.channels if name not in taken and to.fallbacks.get(name) not in taken)
-    return Delivered(tuple(receipts), owed)
+    asked = {*owed, *(to.fallbacks.get(name) for name in owed)}
+    refusals = [receipt for receipt in receipts if receipt.channel in asked]
+    return Delivered(
+        receipts=tuple(receipts),
+        owed=owed,
+        taken=tuple(taken.union(to.channels).difference(owed)),
+        final=all(receipt.final for receipt in refusals),
+        after=max((receipt.after for receipt in refusals if receipt.after is not None), default=None),
+    )
 
 
 def _tell_all(
@@ -64,42 +69,35 @@ def _tell_all(
     """One receipt a channel, in their order. Each has a thread of its own: one's trouble does not hold up another."""
     if len(names) <= 1:
         return [_tell(name, channels[name], notification, budget) for name in names]
-    told: dict[str, Receipt | Exception] = {}
+    told: dict[str, Receipt] = {}
 
     def tell(name: str) -> None:
-        try:
-            told[name] = _tell(name, channels[name], notification, budget)
-        except Exception as error:  # noqa: BLE001 - the edge of a thread: handed to the one that waits below
-            told[name] = error
+        told[name] = _tell(name, channels[name], notification, budget)
 
     threads = [threading.Thread(target=tell, args=(name,), daemon=True) for name in names]
     for thread in threads:
         thread.start()
+    patience = Budget(budget.deadline + GRACE_SECONDS)
     for thread in threads:
-        thread.join(budget.left + GRACE_SECONDS)
-    receipts = [told.get(name) or _silent(name) for name in names]
-    for receipt in receipts:
-        if isinstance(receipt, Exception):
-            raise receipt
-    return [receipt for receipt in receipts if isinstance(receipt, Receipt)]
+        thread.join(patience.left)
+    return [told.get(name) or Receipt(name, False, 1, None, "no answer within the time budget") for name in names]
 
 
 def _tell(name: str, channel: Channel, notification: Notification, budget: Budget) -> Receipt:
     for attempt in range(1, TRIES + 1):
         try:
-            remark = channel.send(notification, budget.capped(TRY_SECONDS))
+            taken = channel.send(notification, budget.capped(TRY_SECONDS))
         except Permanent as error:
             return Receipt(name, False, attempt, error.status, error.message, final=True)
         except Transient as error:
             pause = PAUSE_SECONDS * 4 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-            wait = pause if error.after is None else error.after
+            wait = max(pause, error.after or 0.0)
             if attempt == TRIES or wait >= budget.left:
                 return Receipt(name, False, attempt, error.status, error.message, after=error.after)
             time.sleep(wait)
+        except Exception:  # noqa: BLE001 - one's trouble is not another's, and its stand-in has to hear of it
+            LOG.exception("an error of Vaultbell itself on the way to channel %s", name)
+            return Receipt(name, False, attempt, None, "an error of Vaultbell itself; its log tells more")
         else:
-            return Receipt(name, True, attempt, None, remark)
+            return Receipt(name, True, attempt, taken.status, taken.remark)
     raise AssertionError("unreachable")
-
-
-def _silent(name: str) -> Receipt:
-    return Receipt(name, False, 1, None, "no answer within the time budget")

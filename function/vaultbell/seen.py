@@ -23,25 +23,26 @@ class Memory:
 
     def taken(self, notification_id: str) -> frozenset[str]:
         """The channels that need not be told again."""
-        if not self._taken:
-            return frozenset()
         with self._lock:
-            kept, names = self._taken.get(notification_id, (0.0, frozenset()))
-        return names if time.monotonic() - kept < KEPT_SECONDS else frozenset()
+            return self._known(notification_id)
 
     def keep(self, notification_id: str, names: Iterable[str]) -> None:
         """The event comes again: these channels have taken its notification."""
         with self._lock:
-            _, known = self._taken.pop(notification_id, (0.0, frozenset()))
-            self._taken[notification_id] = (time.monotonic(), known.union(names))
+            known = self._known(notification_id)
+            self._taken.pop(notification_id, None)  # what is kept anew goes to the end: the first is the oldest
+            self._taken[notification_id] = (time.monotonic() + KEPT_SECONDS, known.union(names))
             if len(self._taken) > KEPT_MOST:
                 self._taken.popitem(last=False)
 
     def forget(self, notification_id: str) -> None:
         """The event is handled: its next arrival is news."""
-        if self._taken:
-            with self._lock:
-                self._taken.pop(notification_id, None)
+        with self._lock:
+            self._taken.pop(notification_id, None)
+
+    def _known(self, notification_id: str) -> frozenset[str]:
+        until, names = self._taken.get(notification_id, (0.0, frozenset()))
+        return names if time.monotonic() < until else frozenset()
 
 
 class Once:

@@ -8,19 +8,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Literal, NamedTuple
+from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from standin.certificates import Authority, Certificate
 from standin.sinks import Mailbox
 from vaultbell.budget import Budget
+from vaultbell.channels import Taken
 from vaultbell.channels.email import Email
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
@@ -30,6 +26,7 @@ from vaultbell.values import SmtpServer
 Tls = Literal["starttls", "implicit", "off"]
 
 LOGIN = ("bell", "s3cret pass")
+TAKEN = Taken(250)
 FAILED = Notification(
     id="msg_0123456789abcdef0123456789abcdef",
     type="cbr.task.failed",
@@ -47,45 +44,14 @@ FAILED = Notification(
 )
 
 
-class Certificate(NamedTuple):
-    """A certificate for loopback, signed by itself: its files."""
-
-    cert: str
-    key: str
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    folder: Path = tmp_path_factory.mktemp("tls")
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.example.org")])
-    usage = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
-    )
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=True, key_cert_sign=True, encipher_only=False, decipher_only=False, **usage
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return Certificate(str(folder / "cert.pem"), str(folder / "key.pem"))
+def certificate(authority: Authority) -> Certificate:
+    return authority.certificate()
 
 
 def email(
@@ -102,7 +68,7 @@ def email(
     return Email(SmtpServer(host, port, user, password, tls), sender, to, Transport(ca_file=trust))
 
 
-def told(channel: Email, seconds: float = 5.0, notification: Notification = FAILED) -> str | None:
+def told(channel: Email, seconds: float = 5.0, notification: Notification = FAILED) -> Taken:
     return channel.send(notification, Budget(time.monotonic() + seconds))
 
 
@@ -118,18 +84,18 @@ def passing(channel: Email, seconds: float = 5.0) -> Transient:
     return raised.value
 
 
-def test_mail_goes_in_over_starttls_with_a_log_in(certificate: Certificate) -> None:
+def test_mail_goes_in_over_starttls_with_a_log_in(certificate: Certificate, authority: Authority) -> None:
     with Mailbox("starttls", certificate, LOGIN) as mailbox:
-        assert told(email(mailbox.port, "starttls", login=LOGIN, trust=certificate.cert)) is None
+        assert told(email(mailbox.port, "starttls", login=LOGIN, trust=authority.file)) == TAKEN
         (mail,) = mailbox.wait_for(1)
     assert (mail.tls, mail.user, mail.sender) == (True, "bell", "bell@example.org")
     assert mail.recipients == ("ops@example.com",)
     assert mail.message["Subject"] == "[CRITICAL] Backup of ECS-0001 failed"
 
 
-def test_mail_goes_in_over_tls_from_the_start_with_a_log_in(certificate: Certificate) -> None:
+def test_mail_goes_in_over_tls_from_the_start_with_a_log_in(certificate: Certificate, authority: Authority) -> None:
     with Mailbox("implicit", certificate, LOGIN) as mailbox:
-        assert told(email(mailbox.port, "implicit", login=LOGIN, trust=certificate.cert)) is None
+        assert told(email(mailbox.port, "implicit", login=LOGIN, trust=authority.file)) == TAKEN
         (mail,) = mailbox.wait_for(1)
     assert (mail.tls, mail.user) == (True, "bell")
 
@@ -153,7 +119,7 @@ def test_without_starttls_nothing_is_sent_and_nobody_logs_in() -> None:
 
 def test_with_tls_off_none_is_used_even_where_it_is_offered(certificate: Certificate) -> None:
     with Mailbox("starttls", certificate, LOGIN) as mailbox:
-        assert told(email(mailbox.port, "off", login=LOGIN)) is None
+        assert told(email(mailbox.port, "off", login=LOGIN)) == TAKEN
         (mail,) = mailbox.wait_for(1)
     assert (mail.tls, mail.user) == (False, "bell")
 
@@ -168,18 +134,18 @@ def test_an_untrusted_certificate_is_final_and_nothing_is_sent(
         assert mailbox.messages == []
 
 
-def test_a_certificate_for_another_name_is_final(certificate: Certificate) -> None:
+def test_a_certificate_for_another_name_is_final(certificate: Certificate, authority: Authority) -> None:
     with Mailbox("starttls", certificate) as mailbox:
-        error = final(email(mailbox.port, "starttls", trust=certificate.cert, host="localhost"))
+        error = final(email(mailbox.port, "starttls", trust=authority.file, host="localhost"))
     assert "not trusted" in error.message
 
 
 @pytest.mark.parametrize("mode", ["starttls", "implicit"])
 def test_a_wrong_password_is_final_and_not_shown(
-    mode: Literal["starttls", "implicit"], certificate: Certificate
+    mode: Literal["starttls", "implicit"], certificate: Certificate, authority: Authority
 ) -> None:
     with Mailbox(mode, certificate, LOGIN) as mailbox:
-        error = final(email(mailbox.port, mode, login=("bell", "wr0ng"), trust=certificate.cert))
+        error = final(email(mailbox.port, mode, login=("bell", "wr0ng"), trust=authority.file))
     assert error.status == 535
     assert "wr0ng" not in error.message
 
@@ -203,7 +169,7 @@ def test_what_the_server_refuses_for_now_may_be_tried_again(
         error = passing(email(mailbox.port, login=LOGIN))
         assert error.status == status
         assert reply in error.message
-        assert told(email(mailbox.port, login=LOGIN)) is None
+        assert told(email(mailbox.port, login=LOGIN)) == TAKEN
 
 
 @pytest.mark.parametrize(
@@ -232,15 +198,15 @@ def test_a_lost_connection_may_be_tried_again(stage: Literal["auth", "mail", "rc
     with Mailbox(login=LOGIN) as mailbox:
         mailbox.refuse(stage, "", times=1)
         assert passing(email(mailbox.port, login=LOGIN)).message == "the connection to 127.0.0.1 was lost"
-        assert told(email(mailbox.port, login=LOGIN)) is None
+        assert told(email(mailbox.port, login=LOGIN)) == TAKEN
 
 
 def test_taken_for_one_recipient_is_delivered_and_the_refused_are_named(mailbox: Mailbox) -> None:
     mailbox.refuse("rcpt", "550 5.1.1 Unknown", of="gone@")
     mailbox.refuse("rcpt", "450 4.2.0 Later", of="grey@")
     to = ("gone@example.com", "ops@example.com", "Grey <grey@example.com>")
-    remark = told(email(mailbox.port, to=to))
-    assert remark == "not taken for gone@example.com (550 5.1.1 Unknown); grey@example.com (450 4.2.0 Later)"
+    remark = "not taken for gone@example.com (550 5.1.1 Unknown); grey@example.com (450 4.2.0 Later)"
+    assert told(email(mailbox.port, to=to)) == Taken(250, remark)
     (mail,) = mailbox.wait_for(1)
     assert mail.recipients == ("ops@example.com",)
 
@@ -258,7 +224,7 @@ def test_all_refused_is_final_only_if_each_is(mailbox: Mailbox) -> None:
 
 
 def test_an_address_with_letters_beyond_ascii_gets_its_mail(mailbox: Mailbox) -> None:
-    assert told(email(mailbox.port, to=("jürgen@example.com", "ops@example.com"))) is None
+    assert told(email(mailbox.port, to=("jürgen@example.com", "ops@example.com"))) == TAKEN
     (mail,) = mailbox.wait_for(1)
     assert mail.recipients == ("jürgen@example.com", "ops@example.com")
     assert "To: jürgen@example.com, ops@example.com\r\n".encode() in mail.raw
@@ -277,7 +243,7 @@ def test_our_host_is_not_asked_for_its_name(mailbox: Mailbox, monkeypatch: pytes
 
     monkeypatch.setattr(socket, "getfqdn", never)
     monkeypatch.setattr(socket, "gethostname", never)
-    assert told(email(mailbox.port)) is None
+    assert told(email(mailbox.port)) == TAKEN
 
 
 class Script:
@@ -334,7 +300,7 @@ class Script:
 @pytest.mark.parametrize("answer", ["", "421 4.3.2 Closing", "nonsense"])
 def test_a_bad_goodbye_after_the_mail_was_taken_changes_nothing(answer: str) -> None:
     with Script({"QUIT": answer}) as server:
-        assert told(email(server.port)) is None
+        assert told(email(server.port)) == TAKEN
     assert "." in server.heard
 
 
@@ -376,7 +342,7 @@ def test_a_server_that_offers_login_alone_is_logged_in_to() -> None:
             super()._converse(connection, lines)
 
     with Asking({"EHLO": "250-mail.example.org\r\n250 AUTH LOGIN", "AUTH": "334 VXNlcm5hbWU6"}) as server:
-        assert told(email(server.port, login=LOGIN)) is None
+        assert told(email(server.port, login=LOGIN)) == TAKEN
     assert "." in server.heard
 
 
@@ -438,7 +404,7 @@ def test_a_closed_port_may_pass() -> None:
 def test_hostile_names_go_through_a_real_server_and_stay_names(mailbox: Mailbox) -> None:
     evil = "x\r\n.\r\nMAIL FROM:<y@example.com>\r\n\ud800\u202e<b>"
     hostile = replace(FAILED, headline=f"Backup of {evil}", reason=f"{evil}\n.\n", facts={"vault_name": f".{evil}"})
-    assert told(email(mailbox.port), notification=hostile) is None
+    assert told(email(mailbox.port), notification=hostile) == TAKEN
     (mail,) = mailbox.wait_for(1)
     assert mail.message["Subject"] == "[CRITICAL] Backup of x . MAIL FROM:<y@example.com> \ufffd <b>"
     assert mail.message["To"] == "ops@example.com"

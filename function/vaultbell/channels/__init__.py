@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from vaultbell.budget import Budget
 from vaultbell.notification import Notification
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """It was taken. `status` is the other side's answer (HTTP's, SMTP's), `remark` what the receipt is to tell."""
+
+    status: int | None = None
+    remark: str | None = None
+
+
 class Channel(Protocol):
     """One place to tell."""
 
-    def send(self, notification: Notification, budget: Budget) -> str | None:
-        """Tell it once. Returns a remark for the receipt, or None. Raises Transient or Permanent."""
+    def send(self, notification: Notification, budget: Budget) -> Taken:
+        """Tell it once. Raises Transient or Permanent where it was not taken."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from vaultbell import times
 from vaultbell.budget import Budget
+from vaultbell.channels import Taken
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vaultbell.values import SmtpServer
 
 SUBJECT_LIMIT, ANSWER_LIMIT = 200, 200
+TAKEN = 250  # the one answer to a mail that smtplib takes for success
 QUIT_SECONDS = 1.0
 OUR_NAME = "[127.0.0.1]"  # RFC 5321 4.1.3 allows a literal; smtplib's own choice would ask the DNS, without a time-out
 TIMES = ("created_at", "started_at", "ended_at", "deadline")
@@ -61,8 +63,8 @@ class Email:
         self._recipients = recipients
         self._transport = transport
 
-    def send(self, notification: Notification, budget: Budget) -> str | None:
-        """Hand the mail in once. Returns a remark that names the recipients refused, or None.
+    def send(self, notification: Notification, budget: Budget) -> Taken:
+        """Hand the mail in once. The remark names the recipients for which it was not taken.
 
         Raises Transient (4yz, no connection or a lost one, no time) or Permanent (5yz, no STARTTLS, bad certificate).
         """
@@ -90,7 +92,7 @@ class Email:
             raise Transient(f"no answer of {host} in time" if late else f"the connection to {host} was lost") from None
         except ValueError:
             raise Transient(f"{host} answered what is not SMTP") from None
-        return f"not taken for {self._refusals(refused)}" if refused else None
+        return Taken(TAKEN, f"not taken for {self._refusals(refused)}" if refused else None)
 
     def _hand_in(self, client: _Client, message: EmailMessage) -> Mapping[str, tuple[int, bytes]]:
         server = self._server

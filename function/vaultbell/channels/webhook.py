@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from vaultbell import retry_after, standard_webhooks
 from vaultbell.budget import Budget
+from vaultbell.channels import Taken
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.transport import Transport
@@ -27,18 +28,16 @@ class Webhook:
         self._make_body = make_body
         self._transport = transport
 
-    def send(self, notification: Notification, budget: Budget) -> None:
+    def send(self, notification: Notification, budget: Budget) -> Taken:
         """POST the notification once. Raises Transient (408, 425, 429, 5xx, no answer) or Permanent (any other)."""
         body = self._make_body(notification)
-        headers = {
-            "Content-Type": "application/json",
-            **standard_webhooks.sign(self._keys, notification.id, int(time.time()), body),
-        }
+        signed = standard_webhooks.sign(self._keys, notification.id, int(time.time()), body)
+        headers = {"Content-Type": "application/json", **{name: value for name, value in signed.items() if value}}
         answer = self._transport.send("POST", self._url, headers=headers, body=body, budget=budget)
         status = answer.status
-        if 200 <= status < 300:
-            return
-        told = f"{self._host} answered {status}"
-        if status in MAY_PASS or status >= 500:
+        if status // 100 == 2:
+            return Taken(status)
+        told = f"{self._host} answered {status}{'; redirects are not followed' if status // 100 == 3 else ''}"
+        if status in MAY_PASS or status // 100 == 5:
             raise Transient(told, after=retry_after.read(answer.headers.get("Retry-After")), status=status)
         raise Permanent(told, status=status)
