@@ -17,6 +17,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -36,7 +37,7 @@ from urllib3.util import parse_url
 
 from vaultbell import addresses
 from vaultbell.budget import Budget
-from vaultbell.errors import Permanent, SettingsError, Transient
+from vaultbell.errors import Permanent, Transient
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -69,6 +70,14 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class _Refused(Exception):
+    """The guard lets nobody connect to this address of the host; `always`: no setting would allow it."""
+
+    def __init__(self, host: str, ip: str, reason: str, *, always: bool) -> None:
+        super().__init__(reason)
+        self.host, self.ip, self.reason, self.always = host, ip, reason, always
 
 
 class _Deadline(threading.local):
@@ -149,14 +158,6 @@ def _context(ca_file: str | None) -> _Context:
 def contexts_built() -> int:
     """How often a trust store was loaded in this process."""
     return _context.cache_info().misses
-
-
-def check_ca_file(path: str) -> None:
-    """Raises SettingsError if no CA certificate can be read from this file."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except (OSError, ValueError):
-        raise SettingsError(f"{path}: no CA certificate can be read from this file") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,7 @@ def _pool_classes(transport: Transport) -> dict[str, type[HTTPConnectionPool]]:
     class Seam(HTTPConnection):
         # The one seam that urllib3 offers for another kind of socket: its own SOCKS support overrides it too.
         def _new_conn(self) -> socket.socket:
-            return transport.connect(self.host, self.port, Budget(_deadline.at), is_proxy=self.proxy is not None)
+            return transport.connected(self.host, self.port, Budget(_deadline.at), is_proxy=self.proxy is not None)
 
     class TLSSeam(Seam, HTTPSConnection): ...
 
@@ -305,6 +306,14 @@ def _pool_classes(transport: Transport) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": Pool, "https": TLSPool}
 
 
+class _Kept:
+    """What transports have in common that differ by their names alone."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.adapter: _Adapter | None = None
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class Transport:
     """A way out: with its own CAs, proxy and rules, and a pool of kept connections. Everything is made on first use.
@@ -314,8 +323,8 @@ class Transport:
         proxy: an http(s) address; else the environment's `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` hold.
         allow_private: whether loopback, private and other special addresses may be connected to.
         guarded: false for the cloud's own addresses, of which none is refused.
-        name: who is named where an address is refused; else its host.
-        setting: what would allow it.
+        name: whose way out it is: who is named where an address is refused; else its host.
+        setting: what would allow it; empty where nothing would.
     """
 
     ca_file: str | None = None
@@ -323,9 +332,14 @@ class Transport:
     allow_private: bool = True
     guarded: bool = True
     name: str = ""
-    setting: str = "allow_private"
-    _adapter: _Adapter | None = field(default=None, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    setting: str = ""
+    _kept: _Kept = field(default_factory=_Kept, init=False)
+
+    def named(self, name: str, setting: str = "") -> Transport:
+        """The same way out, with the same pool, for another user."""
+        other = copy(self)
+        other.name, other.setting = name, setting
+        return other
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -345,11 +359,18 @@ class Transport:
         finally:
             _deadline.at = outer
 
-    def connect(self, host: str, port: int, budget: Budget, *, is_proxy: bool = False) -> socket.socket:
-        """A connection to the first address of `host` that takes one. A proxy's may be private.
+    def connect(self, host: str, port: int, budget: Budget) -> socket.socket:
+        """A connection to the first address of `host` that takes one.
 
         Raises Transient, or Permanent where all of its addresses are refused or it is no host name.
         """
+        try:
+            return self.connected(host, port, budget)
+        except _Refused as refused:
+            raise self._worded(refused) from None
+
+    def connected(self, host: str, port: int, budget: Budget, *, is_proxy: bool = False) -> socket.socket:
+        """What `connect` says, for the pools: a proxy's address may be private, and _Refused is worded by `send`."""
         try:
             found = _resolve(host, port, budget)
             allowed = [at for at in found if not self._refusal(at, self.allow_private or is_proxy)]
@@ -404,10 +425,14 @@ class Transport:
                     )
                 finally:
                     response.close()  # unless it was read to its end, which gave the connection back
+        except _Refused as refused:
+            raise self._worded(refused) from None
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise _fault(target.host, error) from None
 
     def _body(self, host: str, response: requests.Response, budget: Budget, read: int) -> bytes:
+        if response.status_code < 200:
+            return b""  # an interim answer: on this connection, the real one may yet come, and is not the next one's
         if not read:
             try:
                 with self.bound(budget.capped(GRACE_SECONDS)):
@@ -420,15 +445,15 @@ class Transport:
         return body
 
     def _made(self) -> _Adapter:
-        with self._lock:
-            if self._adapter is None:
+        with self._kept.lock:
+            if self._kept.adapter is None:
                 # urllib3 logs the paths of addresses, which are secrets: at DEBUG, and where a header is odd
                 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-                self._adapter = _Adapter(self)
-            return self._adapter
+                self._kept.adapter = _Adapter(self)
+            return self._kept.adapter
 
     def proxy_for(self, scheme: str, host: str, port: int) -> str | None:
-        """The proxy on the way to this host. Through one, only a host that is an address can be judged: Permanent."""
+        """The proxy on the way to this host. Through one, only a host that is an address can be judged: _Refused."""
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         proxy = self.proxy or select_proxy(url, get_environ_proxies(url))
         for at in _literal(host, port) if proxy else ():
@@ -439,6 +464,10 @@ class Transport:
     def _refusal(self, at: tuple[int, SocketAddress], allow_private: bool) -> str | None:
         return addresses.refusal(at[1][0], allow_private=allow_private) if self.guarded else None
 
-    def _refused(self, host: str, at: tuple[int, SocketAddress]) -> Permanent:
-        told = f"{self.name or host}: the address {at[1][0]} of {host} is refused ({self._refusal(at, False)})"
-        return Permanent(told if self._refusal(at, True) else f"{told}; {self.setting} would allow it")
+    def _refused(self, host: str, at: tuple[int, SocketAddress]) -> _Refused:
+        return _Refused(host, at[1][0], self._refusal(at, False) or "", always=self._refusal(at, True) is not None)
+
+    def _worded(self, refused: _Refused) -> Permanent:
+        way = f"; {self.setting} would allow it" if self.setting and not refused.always else ""
+        told = f"the address {refused.ip} of {refused.host} is refused ({refused.reason}){way}"
+        return Permanent(f"{self.name or refused.host}: {told}")
