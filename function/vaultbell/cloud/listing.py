@@ -40,43 +40,34 @@ class Page:
         return said and self.is_short(asked)
 
 
-def rows(get: Callable[[int, int], Page], size: int = PAGE) -> Iterator[Object]:
+def rows(get: Callable[[int, int], Page], size: int = PAGE, until: frozenset[Mark] = frozenset()) -> Iterator[Object]:
     """Each row of the list that stood in it all the while, at least once; `get(offset, limit)` gives a page.
 
     Each page begins before the end of the last one. Where it shares no row with that, the list has lost rows before
-    it, and what moved up unseen is fetched by stepping back. In the end, what went to the front meanwhile is fetched
-    too. Holds two pages at a time. Ends at the latest when `get` raises.
+    it, and what moved up unseen is fetched by stepping back. In the end what went to the front meanwhile is fetched,
+    `until` a row that was there: an order by the last change moves a touched row there. Holds two pages at a time;
+    ends at the latest when `get` raises.
     """
-    offset, overlap, back = 0, 0, size // 2
-    known: frozenset[Mark] = frozenset()
+    half = max(size // 2, 1)
+    offset, overlap, back = 0, 0, half
     first: frozenset[Mark] | None = None
+    known: frozenset[Mark] = frozenset()
     while True:
         page = get(offset, size)
         marks = page.marks
-        if overlap and offset and known and known.isdisjoint(marks) and (marks or not page.rows):
+        if offset and overlap and known and known.isdisjoint(marks) and (marks or not page.rows):
             offset, back = max(0, offset - back), back * 2
             continue
         news = [row for row in page.rows if _mark(row) not in known]
         yield from news
-        if page.is_last(offset, size) or (not news and page.is_short(size)):
+        if page.is_last(offset, size) or (not news and page.is_short(size)) or not until.isdisjoint(marks):
             break
         first = marks if first is None else first
-        known, back = marks, size // 2
+        known, back = marks, half
         overlap = min(OVERLAP, len(page.rows) // 4 or len(page.rows) // 2)
         offset += max(len(page.rows) - overlap, 1)
     if first:
-        yield from _gone_to_the_front(get, size, first)
-
-
-def _gone_to_the_front(get: Callable[[int, int], Page], size: int, first: frozenset[Mark]) -> Iterator[Object]:
-    """The rows before what was the first page: an order by the last change moves a touched row there, unseen or not."""
-    offset = 0
-    while True:
-        page = get(offset, size)
-        yield from (row for row in page.rows if _mark(row) not in first)
-        if not first.isdisjoint(page.marks) or not page.rows or page.is_last(offset, size):
-            return
-        offset += max(len(page.rows) - OVERLAP, 1)
+        yield from rows(get, size, first)
 
 
 def _mark(row: Object) -> Mark | None:

@@ -62,26 +62,25 @@ def _sweep(asked: JSON, time: datetime | None) -> Sweep:
     at = asked.get("at")
     if at is not None and times.read(at) is None:
         raise InvalidEvent("sweep.at is not a time")
-    period = _duration(asked.get("period"), "period")
+    period, lag = (
+        None if asked.get(key) is None else duration(asked[key], f"sweep.{key}") for key in ("period", "lag")
+    )
     if period == timedelta():
         raise InvalidEvent("sweep.period is nothing")
-    lag = _duration(asked.get("lag"), "lag")
     return Sweep(times.read(at) or time, period, lag, plain.project_id(asked.get("project_id")))
 
 
-def _duration(value: JSON, key: str) -> timedelta | None:
-    """`90s`, `15m`, `24h`, `7d`, or seconds."""
-    if value is None:
-        return None
+def duration(value: JSON, name: str) -> timedelta:
+    """`90s`, `15m`, `24h`, `7d`, or seconds. Raises InvalidEvent, which calls it by the name."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match:
         length = timedelta(seconds=int(match[1]) * _UNITS[match[2]])
     elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LONGEST.total_seconds():
         length = timedelta(seconds=value)
     else:
-        raise InvalidEvent(f"sweep.{key} is not a duration: 90s, 15m, 24h, 7d, or seconds")
+        raise InvalidEvent(f"{name} is not a duration: 90s, 15m, 24h, 7d, or seconds")
     if length > LONGEST:
-        raise InvalidEvent(f"sweep.{key} is longer than a year")
+        raise InvalidEvent(f"{name} is longer than a year")
     return length
 
 
