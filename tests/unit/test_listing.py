@@ -193,9 +193,11 @@ def test_what_stood_in_the_list_all_the_while_is_never_missed(
 
 @pytest.mark.parametrize("size", [2, 10, 100])
 @pytest.mark.parametrize("named", [0, 1, 100])
-def test_rows_without_an_id_are_read_and_end(named: int, size: int) -> None:
-    nameless: list[Object] = [{"status": "failed"}, {"id": None}, {"id": 7}, {"id": ["x"]}] * 40
-    listed: list[Object] = [*({"id": str(number)} for number in range(named)), *nameless]
+@pytest.mark.parametrize("last", [True, False])
+def test_rows_without_an_id_are_read_and_end(named: int, size: int, last: bool) -> None:
+    nameless: list[Object] = [{"status": "failed"}, {"id": None}, {"id": 7}, {"id": ["x"]}]
+    others: list[Object] = [{"id": str(number)} for number in range(named)]
+    listed = others + nameless * 40 if last else nameless * 40 + others
     calls = count()
 
     def get(offset: int, limit: int) -> Page:
