@@ -18,11 +18,10 @@ from urllib.parse import parse_qsl, quote, unquote
 from uuid import uuid4
 
 from standin import logs
-from standin.state import FILTERS, WIRE_KINDS, Answer, Cloud, Fault, Request
+from standin.state import FILTERS, PAGE_MOST, WIRE_KINDS, Answer, Cloud, Fault, Request
 
 STATUSES = ("success", "skipped", "failed", "running", "timeout", "waiting")
 TYPES = (*logs.FAILURES, "migrate_resources")
-PAGE_MOST = 1000
 _SHOW = re.compile(r"/v3/([^/]+)/operation-logs/([^/]+)")
 _LIST = re.compile(r"/v3/([^/]+)/operation-logs")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -191,9 +190,12 @@ def _page(cloud: Cloud, project_id: str, query: str) -> Answer:
         right = False
     if not right:
         return _error(400, "BackupService.9900", "A parameter of the query is not valid.")
+    limit = min(limit, cloud.page_most)
     texts, number = cloud.page(project_id, since, until, asked, limit, offset)
-    tail = f'],"count":{number},"limit":{limit},"offset":{offset}}}'.encode()
-    return Answer(200, {"Content-Type": "application/json"}, b'{"operation_logs":[' + b",".join(texts) + tail)
+    said = cloud.says({"count": number, "limit": limit, "offset": offset})
+    tail = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in said.items())
+    body = b'{"operation_logs":[' + b",".join(texts) + f"]{tail}}}".encode()
+    return Answer(200, {"Content-Type": "application/json"}, body)
 
 
 def _time(text: str | None) -> float | None:

@@ -35,6 +35,7 @@ ENDED = ("success", "failed", "timeout", "skipped")
 TIMES: tuple[TimeField, ...] = get_args(TimeField)
 FILTERS = ("status", "operation_type", "vault_id", "vault_name", "resource_id", "resource_name", "provider_id")
 PROJECT = "0123456789abcdef0123456789abcdef"
+PAGE_MOST = 1000
 VIEWS_MOST = 64
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -132,8 +133,10 @@ class Cloud:
     """A cloud in a region with one project, user and key; more can be added. Safe to use from many threads.
 
     Settable at any time: `order` and `time_field` (how the task list is sorted, and what its time filters compare:
-    neither is documented), `time_form` of tasks added from then on (`offset`: milliseconds and +00:00, `naive`:
-    microseconds and no zone), `token_life`, and `between_pages`, which is called after each answer of the list.
+    neither is documented), `page_most` (how many tasks an answer of the list holds, whatever was asked for) and `says`
+    (what it tells of itself: `count`, `limit` and `offset` go in, anything may come out), `time_form` of tasks added
+    from then on (`offset`: milliseconds and +00:00, `naive`: microseconds and no zone), `token_life`, and
+    `between_pages`, which is called after each answer of the list.
     """
 
     def __init__(
@@ -152,6 +155,8 @@ class Cloud:
         self.order: Order = "created_desc"
         self.time_field: TimeField = "created_at"
         self.time_form: TimeForm = "offset"
+        self.page_most = PAGE_MOST
+        self.says: Callable[[Log], Log] = lambda said: said
         self.token_life = timedelta(hours=24)
         self.between_pages: Callable[[], None] | None = None
         self.lock = threading.RLock()

@@ -259,6 +259,20 @@ def test_the_list_can_grow_shrink_and_age_between_pages(still: Cloud) -> None:
     assert first["id"] not in ids(still)
 
 
+def test_a_page_may_be_smaller_than_asked_for_and_the_list_may_say_anything_of_itself(still: Cloud) -> None:
+    for _ in range(5):
+        still.add()
+    still.page_most = 2
+    status, body = get(still, "", "limit=3&offset=1")
+    assert (status, len(body["operation_logs"])) == (200, 2)
+    assert (body["count"], body["limit"], body["offset"]) == (5, 2, 1)
+    still.says = lambda said: {"count": said["count"] + 7}
+    assert get(still)[1].keys() == {"operation_logs", "count"}
+    assert get(still)[1]["count"] == 12
+    still.says = lambda _said: {}
+    assert get(still)[1].keys() == {"operation_logs"}
+
+
 def test_a_page_of_a_long_list_costs_no_more_than_one_of_a_short_list(still: Cloud) -> None:
     def calls(number: int) -> int:
         still.reset()
