@@ -126,6 +126,10 @@ SUMMARIES: list[tuple[OperationLog, str]] = [
         log("replication", replication={"source_region": "eu-de", "destination_region": "eu-de"}),
         "Replication of ECS-0001 failed: No. (X.1) (eu-de → eu-de)",
     ),
+    (
+        log("replication", replication=FROM_TO | {"source_region": None}),
+        f"Replication of ECS-0001 failed: No. (X.1) ({PROJECT} → {OTHER})",
+    ),
     (log("replication"), "Replication of ECS-0001 failed: No. (X.1)"),
     (log("delete", delete=BACKUP), "Deletion of autobk_1 failed: No. (X.1)"),
     (log("delete", delete={"backup_id": "b1"}), "Deletion of b1 failed: No. (X.1)"),

@@ -70,11 +70,17 @@ class Cbr:
         A log that does not say its id is the one asked for. Raises TaskMissing, Transient (also for an answer about
         another task), Misconfigured.
         """
-        path = f"/v3/{project.project_id}/operation-logs/{operation_log_id}"
-        log = OperationLog.read(self._get(project, path, budget, _operation_log))
-        if log.id not in (None, operation_log_id) or log.project_id not in (None, project.project_id):
-            raise Transient("the API answered about another task than the one asked for")
-        return log if log.id else log.model_copy(update={"id": operation_log_id})
+
+        def holds(body: Object) -> OperationLog | None:
+            found = body.get("operation_log")
+            if not isinstance(found, dict) or found.keys().isdisjoint(OperationLog.model_fields):
+                return None
+            log = OperationLog.read(found)
+            if log.id not in (None, operation_log_id) or log.project_id not in (None, project.project_id):
+                raise Transient("the API answered about another task than the one asked for")
+            return log if log.id else log.model_copy(update={"id": operation_log_id})
+
+        return self._get(project, f"/v3/{project.project_id}/operation-logs/{operation_log_id}", budget, holds)
 
     def list(self, project: Project, query: Query, budget: Budget) -> Iterator[OperationLog]:
         """`GET /v3/{project_id}/operation-logs` ("Querying the Task List"), page by page, as they are asked for.
@@ -142,12 +148,6 @@ class Cbr:
             )
         except Permanent as error:  # an untrusted certificate, say: ours to put right
             raise Misconfigured(f"the API: {error.message}", cause="endpoint") from None
-
-
-def _operation_log(body: Object) -> Object | None:
-    """The log in the body: an object with at least one of a log's fields."""
-    found = body.get("operation_log")
-    return found if isinstance(found, dict) and not found.keys().isdisjoint(OperationLog.model_fields) else None
 
 
 def _page(body: Object) -> listing.Page | None:

@@ -34,7 +34,7 @@ class Credentials(Protocol):
     """What a request to the cloud is proved with."""
 
     def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
-        """The headers that prove us for this request. Raises Transient or Misconfigured."""
+        """The headers that prove us for this request; who asks tries again. Raises Transient or Misconfigured."""
 
     def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
         """Forget the proof that was refused; whether there can be another one."""
@@ -141,7 +141,7 @@ class Password:
     def project_id_of(self, name: str, budget: Budget) -> str:
         """The id of a project that the settings give by name only; its token is kept. Raises as `headers` does."""
         session = self._session(f"named {name}")
-        self._token(session, {"name": name}, None, budget)
+        answers.tried(lambda: self._token(session, {"name": name}, None, budget), budget)
         if session.project_id is None:
             session.until = 0.0
             raise Transient("IAM does not say which project the token is for")
@@ -180,28 +180,24 @@ class Password:
             session.lock.release()
 
     def _fetch(self, scope: Object, region: str | None, budget: Budget) -> tuple[str, Object]:
-        """A new token, and the body's `token`: the answer to `POST /v3/auth/tokens`."""
+        """A new token, and the body's `token`: the answer to `POST /v3/auth/tokens`, asked once."""
         identity: Object = {"methods": ["password"], "password": {"user": self._user}}
         body = json.dumps({"auth": {"identity": identity, "scope": {"project": scope}}}).encode()
         url = f"{self._endpoints.iam(region)}/auth/tokens?nocatalog=true"
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-
-        def once() -> tuple[str, Object]:
-            try:
-                answer = self._http.send(
-                    "POST", url, headers=headers, body=body, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
-                )
-            except Permanent as error:
-                raise Misconfigured(f"IAM: {error.message}", cause="iam") from None
-            if answer.status not in (200, 201):
-                raise answers.fault("IAM", answer, cause="log-in")
-            token = answer.headers.get("X-Subject-Token")
-            if not token:
-                raise Transient("IAM answered without a token", status=answer.status)
-            found = answers.object_in("IAM", answer).get("token")
-            return token, found if isinstance(found, dict) else {}
-
-        return answers.tried(once, budget)
+        try:
+            answer = self._http.send(
+                "POST", url, headers=headers, body=body, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
+            )
+        except Permanent as error:
+            raise Misconfigured(f"IAM: {error.message}", cause="iam") from None
+        if answer.status not in (200, 201):
+            raise answers.fault("IAM", answer, cause="log-in")
+        token = answer.headers.get("X-Subject-Token")
+        if not token:
+            raise Transient("IAM answered without a token", status=answer.status)
+        found = answers.object_in("IAM", answer).get("token")
+        return token, found if isinstance(found, dict) else {}
 
 
 def _life(scope: Object) -> float:
