@@ -156,7 +156,7 @@ def test_a_project_that_cannot_be_seen_does_not_hide_another_but_makes_nothing_m
     assert "403" in done.err
 
 
-def test_the_rules_of_the_settings_count(here: Lookup, tmp_path: pytest.TempPathFactory) -> None:
+def test_the_rules_of_the_settings_count(here: Lookup, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("outcomes: {severity: {failed: warning}, deadlines: {backup: 7d}}")
     assert here(FAILED, VAULTBELL_CONFIG=str(config)).rows["outcome"] == "failed (warning)"
