@@ -23,7 +23,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	touch $@
 
 demo: $(READY) ## The function against a stand-in cloud: see it ring
-	$(BIN)/python tests/demo.py
+	@$(BIN)/python tests/demo.py
 
 run: $(READY) ## The function on PORT (8080), with the settings of the environment
 	$(BIN)/functions-framework --source function/main.py --target handle --port $(PORT)
