@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from vaultbell import times
+from vaultbell import advice, times
 from vaultbell.cloud.operation_log import OperationLog, Replication, Resource
 from vaultbell.events import Search, TaskRef
 from vaultbell.outcome import Outcome, OutcomeName, Rules, deadline_of
@@ -124,7 +124,8 @@ def of_unverified(
         incident=_incident(project_id, "unverified", cause),
         project_id=project_id,
         region=region,
-        facts={"error_message": outcome.reason},
+        facts={"error_message": outcome.reason}
+        | ({"next_step": advice.UNREADABLE_ALARM} if cause.startswith("alarm:") else {}),
         operation_log=_ids(task_id, project_id),
     )
 

@@ -9,7 +9,7 @@ seconds, milli-, micro- or nanoseconds since the epoch, as number or text.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 _SLASHED = re.compile(r"(\d{4})/(\d\d)/(\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?: ?(?:GMT|UTC)?([+-]\d\d:?\d\d)?)?")
 _Z_AND_OFFSET = re.compile(r"Z(?=[+-]\d\d)")
@@ -60,9 +60,14 @@ def iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def plain(time: datetime) -> str:
-    """The time for people: `2026-11-23 08:01 UTC`."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def plain(time: datetime, zone: tzinfo | None = None) -> str:
+    """The time for people: `2026-11-23 08:01 UTC`, and what the clock of `zone` says: `(09:01 CET)`."""
+    time = time.astimezone(UTC)
+    told = f"{time:%Y-%m-%d %H:%M} UTC"
+    if zone is None:
+        return told
+    there = time.astimezone(zone)
+    return f"{told} ({there:{'%H:%M %Z' if there.date() == time.date() else '%Y-%m-%d %H:%M %Z'}})"
 
 
 def span(length: timedelta) -> str:

@@ -29,17 +29,18 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for names in (
         "platforms cli",
         "compose",
-        "pipeline search sweeping handling resolving bell",
+        "pipeline search sweeping handling ringing resolving bell",
         "sources inbound cloud sweep routing channels delivery digest",
         "notification seen transport telemetry settings raw_settings values yaml_lines",
         "outcome cloud.operation_log",
-        "events report budget errors addresses times text strict_json retry_after standard_webhooks",
+        "events report budget errors advice addresses times text strict_json retry_after standard_webhooks",
     )
 )
 PURE = frozenset(
     """
-    errors budget events report times text strict_json standard_webhooks addresses outcome notification routing sweep
-    digest inbound sources cloud.operation_log cloud.endpoints cloud.listing cloud.signing channels.formats
+    errors budget events report advice times text strict_json standard_webhooks addresses outcome notification routing
+    sweep digest inbound sources cloud.operation_log cloud.endpoints cloud.listing cloud.signing channels.formats
+    channels.shown
     """.split()
 )
 # What reaches out of the process or differs from one call to the next.

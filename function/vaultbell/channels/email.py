@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
+from datetime import tzinfo
 from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -15,9 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultbell import times
 from vaultbell.budget import Budget
-from vaultbell.channels import Taken
+from vaultbell.channels import Taken, shown
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
@@ -33,19 +33,6 @@ SUBJECT_LIMIT, ANSWER_LIMIT = 200, 200
 TAKEN = 250  # the one answer to a mail that smtplib takes for success
 QUIT_SECONDS = 1.0
 OUR_NAME = "[127.0.0.1]"  # RFC 5321 4.1.3 allows a literal; smtplib's own choice would ask the DNS, without a time-out
-TIMES = ("created_at", "started_at", "ended_at", "deadline")
-FACTS = {
-    "Resource": ("resource_name", "resource_type", "resource_id"),
-    "Vault": ("vault_name", "vault_id"),
-    "Backup": ("backup_name",),
-    "Project": ("project_id",),
-    "Region": ("region",),
-    "Operation": ("operation_type",),
-    "Percent": ("progress",),
-    "Policy": ("policy_id",),
-    "Task": ("operation_log_id",),
-    **{key.removesuffix("_at").capitalize(): (key,) for key in TIMES},
-}
 
 # Ids stand in a mail as they are: as prose, which the library takes these two for, a long one would be encoded.
 _HEADERS = HeaderRegistry()
@@ -57,18 +44,26 @@ _POLICY = SMTP.clone(header_factory=_HEADERS)
 class Email:
     """Mail to one or several addresses. Taken for one of them is delivered."""
 
-    def __init__(self, server: SmtpServer, sender: str, recipients: Sequence[str], transport: Transport) -> None:
+    def __init__(
+        self,
+        server: SmtpServer,
+        sender: str,
+        recipients: Sequence[str],
+        transport: Transport,
+        zone: tzinfo | None = None,
+    ) -> None:
         self._server = server
         self._sender = sender
         self._recipients = recipients
         self._transport = transport
+        self._zone = zone
 
     def send(self, notification: Notification, budget: Budget) -> Taken:
         """Hand the mail in once. The remark names the recipients for which it was not taken.
 
         Raises Transient (4yz, no connection or a lost one, no time) or Permanent (5yz, no STARTTLS, bad certificate).
         """
-        message = compose(notification, self._sender, self._recipients)
+        message = compose(notification, self._sender, self._recipients, self._zone)
         host = self._server.host
         try:
             with self._transport.bound(budget), closing(_Client(self._server, self._transport, budget)) as client:
@@ -160,10 +155,12 @@ def _by_code(text: str, codes: Collection[int]) -> Transient | Permanent:
     return Transient(text, status=max(passing)) if passing else Permanent(text, status=max(codes))
 
 
-def compose(notification: Notification, sender: str, recipients: Sequence[str]) -> EmailMessage:
-    """The mail, made of the notification alone; its facts may hold a `next_step` (what to do) and a `link`, too."""
+def compose(
+    notification: Notification, sender: str, recipients: Sequence[str], zone: tzinfo | None = None
+) -> EmailMessage:
+    """The mail, made of the notification alone. Times are told in UTC, and in `zone` as well."""
     from_ = _address(sender)
-    label = "RESOLVED" if notification.type == "cbr.task.resolved" else notification.severity.upper()
+    label = shown.label(notification)
     message = EmailMessage(_POLICY)
     message["Subject"] = one_line(f"[{label}] {notification.headline}", SUBJECT_LIMIT)
     message["From"] = from_
@@ -178,24 +175,13 @@ def compose(notification: Notification, sender: str, recipients: Sequence[str]) 
     message["X-Vaultbell-Severity"] = notification.severity
     if notification.severity == "critical":
         message["Importance"] = "high"
-    shown = _shown(notification) | {"label": label}
-    facts = [(name, " · ".join(shown[key] for key in keys if key in shown)) for name, keys in FACTS.items()]
-    text, html = (_templates().get_template(f"mail.{kind}.j2").render(shown, facts=facts) for kind in ("txt", "html"))
+    known = shown.known(notification, zone) | {"label": label}
+    facts = shown.facts(known)
+    text, html = (_templates().get_template(f"mail.{kind}.j2").render(known, facts=facts) for kind in ("txt", "html"))
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     message.set_boundary(f"=_{notification.id}")
     return message
-
-
-def _shown(notification: Notification) -> dict[str, str]:
-    """What is known, fit to be shown: texts on one line, times for people."""
-    known = {**notification.facts, "project_id": notification.project_id, "region": notification.region}
-    known |= {key: getattr(notification, key) for key in ("id", "severity", "headline", "reason")}
-    shown = {key: text for key, value in known.items() if (text := one_line(value or ""))}
-    moments = {key: times.read(shown.get(key)) for key in TIMES}
-    if notification.timestamp > NO_TIME:
-        moments["since"] = notification.timestamp
-    return shown | {key: times.plain(time) for key, time in moments.items() if time}
 
 
 def _address(mailbox: str) -> Address:

@@ -1,0 +1,95 @@
+"""What people are shown of a notification, in the order in which they ask: what, since when, why, what to do, where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from vaultbell import advice, digest, times
+from vaultbell.notification import Notification
+from vaultbell.outcome import NO_TIME
+from vaultbell.text import one_line
+
+RESOLVED = "cbr.task.resolved"
+TIMES = ("created_at", "started_at", "ended_at", "deadline")
+ANSWERS = {"Since": "since", "Why": "reason", "Error code": "error_code", "What to do": "next_step"}
+FACTS = {
+    "Resource": ("resource_name", "resource_type", "resource_id"),
+    "Vault": ("vault_name", "vault_id"),
+    "Backup": ("backup_name",),
+    "Project": ("project_id",),
+    "Region": ("region",),
+    "Operation": ("operation_type",),
+    "Percent": ("progress",),
+    "Policy": ("policy_id",),
+    "Task": ("operation_log_id",),
+    **{key.removesuffix("_at").capitalize(): (key,) for key in TIMES},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message for a chat. Each text is one line.
+
+    `title` is "[CRITICAL] Backup of ECS-0001 failed", `answers` are Since, Why, What to do as far as they are known;
+    `facts` name the resource, the vault, the task and so on; `rows` are the members that a digest stands for.
+    """
+
+    title: str
+    answers: tuple[tuple[str, str], ...]
+    link: str | None
+    facts: tuple[tuple[str, str], ...]
+    rows: tuple[str, ...]
+    id: str
+
+
+def of(notification: Notification, zone: tzinfo | None = None) -> Message:
+    """The notification as a message. Times are told in UTC, and in `zone` as well."""
+    shown = known(notification, zone)
+    reason = shown.get("reason", "")
+    asked = {name: key for name, key in ANSWERS.items() if key != "error_code" or shown.get(key, "") not in reason}
+    return Message(
+        title=f"[{label(notification)}] {shown.get('headline', '')}",
+        answers=tuple((name, shown[key]) for name, key in asked.items() if key in shown),
+        link=shown.get("link"),
+        facts=tuple((name, text) for name, text in facts(shown) if text),
+        rows=_rows(notification, zone),
+        id=notification.id,
+    )
+
+
+def label(notification: Notification) -> str:
+    """The one word that a title begins with."""
+    return "RESOLVED" if notification.type == RESOLVED else notification.severity.upper()
+
+
+def known(notification: Notification, zone: tzinfo | None = None) -> dict[str, str]:
+    """What is known, fit to be shown: texts on one line, times for people."""
+    told: dict[str, str | None] = {
+        "next_step": advice.next_step(notification.outcome, notification.facts.get("error_code")),
+        "link": advice.link(notification.region),
+        **notification.facts,
+        "project_id": notification.project_id,
+        "region": notification.region,
+    }
+    told |= {key: getattr(notification, key) for key in ("id", "severity", "headline", "reason")}
+    shown = {key: text for key, value in told.items() if (text := one_line(value or ""))}
+    moments = {key: times.read(shown.get(key)) for key in TIMES}
+    if notification.timestamp > NO_TIME:
+        moments["since"] = notification.timestamp
+    return shown | {key: times.plain(time, zone) for key, time in moments.items() if time}
+
+
+def facts(shown: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The facts by their names, in order; one that is not known is empty."""
+    return [(name, " · ".join(shown[key] for key in keys if key in shown)) for name, keys in FACTS.items()]
+
+
+def _rows(notification: Notification, zone: tzinfo | None) -> tuple[str, ...]:
+    rows: list[str] = []
+    for group in digest.groups(notification.members):
+        code, vault = one_line(group.error_code or "no error code"), one_line(group.vault or "no vault")
+        rows.append(f"{len(group.members)} with {code} in {vault}:")
+        rows += [f"• {one_line(member.headline)}, {times.plain(member.timestamp, zone)}" for member in group.members]
+    return tuple(rows)
