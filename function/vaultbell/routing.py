@@ -66,5 +66,11 @@ def field_of(notification: Notification, name: str) -> str | None:
 
 @lru_cache(maxsize=512)
 def _glob(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` over the whole value; all else means itself."""
-    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+    """`*` and `?` over the whole value; all else means itself.
+
+    A part between two stars is looked for once, at its first place (an atomic group): a later one would fit no better,
+    and trying them all would take for ever in a long name.
+    """
+    first, *parts = (re.escape(part).replace(r"\?", ".") for part in pattern.split("*"))
+    middle = "".join(f"(?>.*?{part})" for part in parts[:-1])
+    return re.compile(first + (f"{middle}.*{parts[-1]}" if parts else ""), re.DOTALL)

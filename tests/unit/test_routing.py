@@ -1,0 +1,176 @@
+"""Who is told: which routes a notification takes, and who stands in for whom."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaultbell.notification import Notification
+from vaultbell.routing import Selection, select
+from vaultbell.settings import MATCHED, Route
+
+FACTS = {
+    "operation_type": "backup",
+    "vault_id": "5f0d8c6e-3a57-4a52-9c1e-0b6f3d7a2e11",
+    "vault_name": "prod-eu.1",
+    "resource_id": "7b1f0c7e-3d5f-4a5b-9a44-0d8d8a3c9c11",
+    "resource_name": "ECS-0001",
+    "resource_type": "OS::Nova::Server",
+    "policy_id": "8d4b1c92-6e2f-4f0a-b7a5-1c3e5d7f9a20",
+    "error_code": "BackupService.7102",
+}
+FAILED = Notification(
+    id="msg_0123456789abcdef0123456789abcdef",
+    type="cbr.task.failed",
+    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
+    outcome="failed",
+    severity="critical",
+    headline="Backup of ECS-0001 failed",
+    summary="Backup of ECS-0001 failed: The server is stopped.",
+    reason="The server is stopped.",
+    incident="inc_fedcba9876543210fedcba9876543210",
+    project_id="0123456789abcdef0123456789abcdef",
+    region="eu-de",
+    facts=FACTS,
+    operation_log={},
+)
+VALUES = {"outcome": "failed", "severity": "critical", "project_id": FAILED.project_id, "region": "eu-de", **FACTS}
+
+
+def route(*channels: str, **more: Any) -> Route:  # noqa: ANN401 - what a YAML file may hold
+    """A route as the settings make it; `go_on` is its `continue`."""
+    more = {"continue" if key == "go_on" else key: value for key, value in more.items()}
+    return Route.model_validate({"channels": list(channels), **more})
+
+
+def names(*routes: Route, told: Notification = FAILED) -> tuple[str, ...]:
+    return select(told, routes).channels
+
+
+def fits(match: dict[str, Any], told: Notification = FAILED) -> bool:
+    return names(route("hit", match=match), route("miss"), told=told) == ("hit",)
+
+
+def named(vault_name: str) -> Notification:
+    return replace(FAILED, facts={**FACTS, "vault_name": vault_name})
+
+
+def test_the_first_route_that_matches_decides() -> None:
+    routes = (
+        route("a", match={"outcome": "skipped"}),
+        route("b", match={"outcome": "failed"}),
+        route("c", match={"severity": "critical"}),
+        route("d"),
+    )
+    assert names(*routes) == ("b",)
+    assert names(*routes, told=replace(FAILED, outcome="timed_out")) == ("c",)
+    assert names(*routes, told=replace(FAILED, outcome="partial", severity="warning")) == ("d",)
+
+
+def test_with_continue_the_next_that_matches_is_taken_too() -> None:
+    routes = (
+        route("a", match={"outcome": "failed"}, go_on=True),
+        route("b", match={"outcome": "skipped"}, go_on=True),
+        route("c", match={"severity": "critical"}),
+        route("d"),
+    )
+    assert names(*routes) == ("a", "c")
+    assert names(route("a", go_on=True), route("b")) == ("a", "b")
+
+
+def test_a_channel_on_several_routes_is_told_once() -> None:
+    assert names(route("a", "b", go_on=True), route("b", "c", "a")) == ("a", "b", "c")
+
+
+def test_no_channels_is_the_way_to_tell_nobody() -> None:
+    assert select(FAILED, [route(match={"outcome": "failed"}), route("a")]) == Selection()
+    assert names(route(match={"outcome": "skipped"}), route("a")) == ("a",)
+
+
+def test_each_channel_has_its_routes_stand_in() -> None:
+    routes = (
+        route("a", "b", match={"outcome": "failed"}, fallback="mail", go_on=True),
+        route("c", go_on=True),
+        route("d", "a", fallback="chat"),
+    )
+    assert select(FAILED, routes) == Selection(("a", "b", "c", "d"), {"a": "mail", "b": "mail", "d": "chat"})
+    late = (route("a", go_on=True), route("a", fallback="mail"))
+    assert select(FAILED, late) == Selection(("a",), {"a": "mail"})
+
+
+def test_every_field_that_the_settings_know_can_be_matched() -> None:
+    assert set(MATCHED) == set(VALUES)
+    for field, value in VALUES.items():
+        assert fits({field: value}), field
+        assert not fits({field: f"{value}x"}), field
+
+
+@pytest.mark.parametrize("field", MATCHED)
+def test_an_absent_field_matches_nothing(field: str) -> None:
+    bare = replace(FAILED, project_id=None, region=None, facts={})
+    if field in ("outcome", "severity"):
+        bare = replace(bare, outcome="", severity="")
+    assert not fits({field: "*"}, bare)
+
+
+def test_all_the_fields_of_a_route_have_to_fit() -> None:
+    assert fits({"outcome": "failed", "vault_name": "prod-*", "region": "eu-de"})
+    assert not fits({"outcome": "failed", "vault_name": "prod-*", "region": "eu-nl"})
+
+
+def test_one_of_a_list_has_to_fit() -> None:
+    assert fits({"outcome": ["timed_out", "failed"], "vault_name": ["test-*", "prod-*"]})
+    assert not fits({"outcome": ["timed_out", "overdue"]})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fit"),
+    [
+        ("prod-*", "prod-eu", True),
+        ("prod-*", "prod-", True),
+        ("prod-*", "my-prod-eu", False),
+        ("prod", "prod-eu", False),
+        ("*prod*", "my-prod-eu", True),
+        ("*-eu", "prod-eu", True),
+        ("*-eu", "prod-eu2", False),
+        ("prod-?", "prod-1", True),
+        ("prod-?", "prod-", False),
+        ("prod-?", "prod-12", False),
+        ("a*b*c", "a-b-b-c", True),
+        ("a*b*c", "a-c-b", False),
+        ("ab*ba", "aba", False),
+        ("**", "x", True),
+        ("*", "two\nlines", True),
+        ("Prod", "prod", False),
+        ("a.c", "abc", False),
+        ("a.c", "a.c", True),
+        ("[ab]", "a", False),
+        ("[ab]", "[ab]", True),
+        ("a+(b|c)$^", "a+(b|c)$^", True),
+        ("a\\d", "a1", False),
+        ("备份-*", "备份-一", True),
+    ],
+)
+def test_globs_cover_the_whole_value_and_nothing_else_is_special(pattern: str, name: str, fit: bool) -> None:
+    assert fits({"vault_name": pattern}, named(name)) is fit
+
+
+@settings(deadline=None)
+@given(pattern=st.text("ab*?", min_size=1, max_size=8), name=st.text("ab", min_size=1, max_size=8))
+def test_every_glob_fits_what_it_would_if_each_place_were_tried(pattern: str, name: str) -> None:
+    everywhere = re.fullmatch(pattern.replace("*", ".*").replace("?", "."), name)
+    assert fits({"vault_name": pattern}, named(name)) is bool(everywhere)
+
+
+# Tried at every place, they would take longer than the sun has left.
+def test_a_long_name_and_many_stars_take_no_time() -> None:
+    began = time.process_time()
+    assert not fits({"vault_name": "*a*b*a*b*a*b*c"}, named("ab" * 5_000))
+    assert time.process_time() - began < 2
