@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from standin import Cloud, mock_cloud, serve
+from standin.certificates import Authority
 from standin.server import Server
 from standin.sinks import Receiver
 from standin.state import PROJECT, Answer, Kind, Request, Where
@@ -574,6 +575,25 @@ def test_an_address_that_nobody_listens_on_may_pass(cloud: Cloud, task: str, pau
         assert isinstance(error, Transient)
         assert "connection refused" in error.message
     assert len(pauses) == 4
+
+
+def test_a_certificate_that_is_not_trusted_is_for_us_to_put_right(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    cloud = Cloud()
+    with serve(cloud, tls=authority.certificate()):
+        task_id = cloud.add(status="failed")["id"]
+        token = cloud.issue(PROJECT)[0]
+        for changed, cause in (({"OS_TOKEN": token}, "endpoint"), (dict[str, str](), "iam")):
+            error = error_of(partial(show, bell_of(cloud, **changed), task_id))
+            assert isinstance(error, Misconfigured)
+            assert error.cause == cause
+            assert "127.0.0.1: its certificate is not trusted" in error.message
+        assert not cloud.requests
+        assert pauses == []
+        monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+        assert show(bell_of(cloud), task_id).id == task_id
 
 
 # Answers that are odd
