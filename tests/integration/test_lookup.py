@@ -651,11 +651,12 @@ def test_numbers_that_no_json_can_tell_again_are_null(cloud: Cloud, task: str) -
 # Where
 
 
-def asked_of(cloud: Cloud, project: Project, **changed: str) -> OperationLog:
-    """Look a task up at the cloud's real addresses, which come from the settings alone."""
-    given = {"OS_AUTH_URL": "", "CBR_ENDPOINT": "", "OS_REGION_NAME": "eu-de", **changed}
+def look_up(cloud: Cloud, **changed: str) -> None:
+    """Look a task up where the settings say, which know nothing of a stand-in."""
+    bell = bell_of(cloud, **({"OS_AUTH_URL": "", "CBR_ENDPOINT": "", "OS_REGION_NAME": "eu-de"} | changed))
+    (project,) = bell.projects.known
     task_id = cloud.add(status="failed")["id"]
-    return bell_of(cloud, **given).cbr.show(project, task_id, Budget.of(5))
+    assert bell.cbr.show(project, task_id, Budget.of(5)).id == task_id
 
 
 @pytest.mark.parametrize(
@@ -671,10 +672,11 @@ def test_the_region_of_the_project_says_where_to_log_in_and_to_ask(region: str, 
     cloud = Cloud(region=region)
     cloud.iam_url, cloud.cbr_url = iam, cbr
     with mock_cloud(cloud):  # any other host would refuse the connection
-        asked_of(cloud, Project(PROJECT), OS_REGION_NAME=region)
-        asked_of(cloud, Project(PROJECT, region))
-        asked_of(cloud, Project(PROJECT, region), OS_AUTH_URL=f"{iam}/v3")
-        asked_of(cloud, Project(PROJECT, region), OS_AUTH_URL=iam, CBR_ENDPOINT=f"{cbr}/")
+        there = f"{PROJECT}@{region}"
+        look_up(cloud, OS_REGION_NAME=region)
+        look_up(cloud, VAULTBELL_PROJECTS=there)
+        look_up(cloud, VAULTBELL_PROJECTS=there, OS_AUTH_URL=f"{iam}/v3", OS_REGION_NAME="")
+        look_up(cloud, VAULTBELL_PROJECTS=there, OS_AUTH_URL=iam, CBR_ENDPOINT=f"{cbr}/v3/")
     assert cloud.counts == {"iam": 4, "show": 4}
 
 
