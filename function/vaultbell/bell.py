@@ -85,6 +85,7 @@ class Bell:
     routes: Sequence[Route]
     channels: Mapping[str, Channel]
     leave_unfinished: bool = False
+    digest_over: Mapping[str, int] = field(default_factory=dict)  # by channel: more notifications than that become one
     resolving: frozenset[str] = frozenset()  # the channels that hear when a failure is over
     reply_events: bool = False  # a CloudEvent is answered by one, where it named a task
     heartbeat: Callable[[Budget], None] = lambda _budget: None

@@ -6,8 +6,11 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from vaultbell import digest
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel
 from vaultbell.errors import Permanent, Transient
@@ -21,6 +24,8 @@ TRY_SECONDS = 10.0
 PAUSE_SECONDS = 0.25  # before the second try; four times that before the third; each ± half
 FALLBACK_SHARE = 1 / 3
 GRACE_SECONDS = 0.5  # for a channel whose own waits the budget does not bind
+AT_ONCE = 8  # notifications that one channel is told side by side
+NO_DIGESTS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,87 @@ class Delivered:
 
 
 def deliver(notification: Notification, to: Selection, channels: Mapping[str, Channel], budget: Budget) -> Delivered:
-    """Tell each channel of the selection, side by side; then the stand-ins of those that were not reached."""
-    first = budget.share(1 - FALLBACK_SHARE) if to.fallbacks else budget
-    receipts = _tell_all(notification, to.channels, channels, first)
+    """Tell one notification to the channels of the selection; see `deliver_all`."""
+    return deliver_all([(notification, to)], channels, budget)[0]
+
+
+def deliver_all(
+    rings: Sequence[tuple[Notification, Selection]],
+    channels: Mapping[str, Channel],
+    budget: Budget,
+    digest_over: Mapping[str, int] = NO_DIGESTS,
+) -> list[Delivered]:
+    """Tell each channel of each selection; then the stand-ins of those that were not reached.
+
+    The channels are told side by side, so that one's trouble does not hold up another's. `digest_over`: how many
+    notifications a channel takes; more of them become one.
+    """
+    first = budget.share(1 - FALLBACK_SHARE) if any(to.fallbacks for _, to in rings) else budget
+    notifications = [notification for notification, _ in rings]
+    turn = _Turn(notifications, channels, digest_over)
+    receipts = turn.tell([to.channels for _, to in rings], first)
+    stand_ins = [_stand_ins(to, told) for (_, to), told in zip(rings, receipts, strict=True)]
+    more = turn.tell(stand_ins, budget)
+    return [_delivered(to, told + also) for (_, to), told, also in zip(rings, receipts, more, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Telling some notifications, each to some channels."""
+
+    notifications: Sequence[Notification]
+    channels: Mapping[str, Channel]
+    digest_over: Mapping[str, int]
+
+    def tell(self, wanted: Sequence[Sequence[str]], budget: Budget) -> list[list[Receipt]]:
+        """The receipts of each notification, in the order of the channels that are wanted for it."""
+        places: dict[str, list[int]] = {}
+        for at, names in enumerate(wanted):
+            for name in names:
+                places.setdefault(name, []).append(at)
+        told: dict[tuple[int, str], Receipt] = {}
+        if len(places) == 1:
+            self._tell_channel(*places.popitem(), budget, told)
+        elif places:
+            waits = [
+                threading.Thread(target=self._tell_channel, args=(*place, budget, told), daemon=True)
+                for place in places.items()
+            ]
+            for thread in waits:
+                thread.start()
+            patience = Budget(budget.deadline + GRACE_SECONDS)
+            for thread in waits:
+                thread.join(patience.left)
+        return [[told.get((at, name)) or _silent(name) for name in names] for at, names in enumerate(wanted)]
+
+    def _tell_channel(
+        self, name: str, places: Sequence[int], budget: Budget, told: dict[tuple[int, str], Receipt]
+    ) -> None:
+        """Tell one channel the notifications at these places; their receipts are put into `told` as they come."""
+        channel = self.channels[name]
+
+        def tell(at: int) -> None:
+            told[at, name] = _tell(name, channel, self.notifications[at], budget)
+
+        if len(places) == 1:
+            tell(places[0])
+        elif len(places) > self.digest_over.get(name, len(places)):
+            receipt = _tell(name, channel, digest.of([self.notifications[at] for at in places]), budget)
+            told.update(dict.fromkeys(((at, name) for at in places), receipt))
+        else:
+            with ThreadPoolExecutor(min(AT_ONCE, len(places)), f"vaultbell-{name}") as pool:
+                list(pool.map(tell, places))
+
+
+def _stand_ins(to: Selection, receipts: Sequence[Receipt]) -> list[str]:
+    """The channels that stand in for those that were not reached, and have not been told themselves."""
     taken = {receipt.channel for receipt in receipts if receipt.delivered}
     wanted = {to.fallbacks[name] for name in to.channels if name not in taken and name in to.fallbacks}
-    stand_ins = sorted(wanted - {receipt.channel for receipt in receipts})
-    receipts += _tell_all(notification, stand_ins, channels, budget)
-    taken |= {receipt.channel for receipt in receipts if receipt.delivered}
+    return sorted(wanted - {receipt.channel for receipt in receipts})
+
+
+def _delivered(to: Selection, receipts: Sequence[Receipt]) -> Delivered:
+    taken = {receipt.channel for receipt in receipts if receipt.delivered}
     owed = tuple(name for name in to.channels if name not in taken and to.fallbacks.get(name) not in taken)
     asked = {*owed, *(to.fallbacks.get(name) for name in owed)}
     refusals = [receipt for receipt in receipts if receipt.channel in asked]
@@ -63,24 +141,8 @@ def deliver(notification: Notification, to: Selection, channels: Mapping[str, Ch
     )
 
 
-def _tell_all(
-    notification: Notification, names: Sequence[str], channels: Mapping[str, Channel], budget: Budget
-) -> list[Receipt]:
-    """One receipt a channel, in their order. Each has a thread of its own: one's trouble does not hold up another."""
-    if len(names) <= 1:
-        return [_tell(name, channels[name], notification, budget) for name in names]
-    told: dict[str, Receipt] = {}
-
-    def tell(name: str) -> None:
-        told[name] = _tell(name, channels[name], notification, budget)
-
-    threads = [threading.Thread(target=tell, args=(name,), daemon=True) for name in names]
-    for thread in threads:
-        thread.start()
-    patience = Budget(budget.deadline + GRACE_SECONDS)
-    for thread in threads:
-        thread.join(patience.left)
-    return [told.get(name) or Receipt(name, False, 1, None, "no answer within the time budget") for name in names]
+def _silent(name: str) -> Receipt:
+    return Receipt(name, False, 1, None, "no answer within the time budget")
 
 
 def _tell(name: str, channel: Channel, notification: Notification, budget: Budget) -> Receipt:

@@ -1,8 +1,10 @@
-"""One event being handled: what becomes of a task that it names, of one that is missing, and of our own blindness."""
+"""What is made of one item of an event: a task that it names, one that is missing, an alarm, our own blindness.
+
+The items are judged here; what is to be told of them is told in `ringing.py`, all at once.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,32 +15,19 @@ from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.cloud.cbr import Cbr
 from vaultbell.cloud.operation_log import OperationLog
-from vaultbell.delivery import Delivered, deliver
 from vaultbell.errors import InvalidEvent, Misconfigured, TaskMissing, Transient
 from vaultbell.events import Alarm, Search, TaskRef
 from vaultbell.inbound import Project, allowed
 from vaultbell.notification import Notification
 from vaultbell.outcome import Outcome, OutcomeName, classify
-from vaultbell.report import Action, Result, Swept
+from vaultbell.report import Action, Result
+from vaultbell.ringing import Line, Ring, ring
 from vaultbell.routing import Selection
-from vaultbell.telemetry import log
 
 YOUNG = timedelta(minutes=5)  # a task that the API does not know may be too new to be visible
 YOUNG_AGAIN = 60.0  # seconds until such an event is asked to come again, at most
 SECOND_LOOK = 3.0  # seconds until a missing task is looked up once more
 RUNNING_AGAIN = 120.0  # seconds until the event of a task that still runs is asked to come again
-
-Told = tuple[Notification, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What became of one item: its results, and who took which notification, so that a repeat need not tell them."""
-
-    results: tuple[Result, ...]
-    told: tuple[Told, ...] = ()
-    swept: Swept | None = None
-    found: Notification | None = None  # what could be said of the one task, told or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,7 @@ class Handling:
         try:
             project, found = self._look_up(task, self.allowed(task.project_id, task.region))
         except InvalidEvent as error:
-            return Line((Result.rejected(error, task.operation_log_id),))
+            return Line(Result.rejected(error, task.operation_log_id))
         except TaskMissing:
             return self.missing(task, known)
         except Transient as error:
@@ -100,30 +89,27 @@ class Handling:
             result = replace(result, action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN)
         resolves = outcome.name is OutcomeName.SUCCEEDED and self.bell.resolving
         if not rings and not resolves and not self.reply:
-            return Line((result,))
+            return Line(result)
         told = notification.of_task(
             task, outcome, self.bell.rules, project_id=project.project_id, region=self._region(project), repeat=repeat
         )
-        line = self.ring(told, result, only) if rings else Line((result,), found=told)
-        return self._resolved(project, task, line, only) if resolves and line.results[0].status == 200 else line
+        line = self._line(told, result, only) if rings else Line(result, found=told)
+        return self._resolved(project, task, line, only) if resolves else line
 
     def _resolved(self, project: Project, task: OperationLog, line: Line, only: tuple[str, ...] | None) -> Line:
-        """A success: the channels that wait for the end of what went wrong before it hear of it."""
-        (result,) = line.results
+        """A success: the channels that wait for the end of what went wrong before it are to hear of it."""
         try:
             failure = resolving.failure_before(self.bell, self.cbr, project, task, self.budget)
         except Transient as error:
-            return self.again(replace(result, action=Action.RETRY, status=503), error)
+            return self.again(replace(line.result, action=Action.RETRY, status=503), error)
         except Misconfigured as error:
-            return self.unverified(error, result, project.region)
+            return self.unverified(error, line.result, project.region)
         if failure is None or line.found is None:
             return line
         names = routing.select(failure, self.bell.routes).channels
         waiting = Selection(tuple(name for name in names if name in self.bell.resolving))
-        if not waiting.channels:
-            return line
-        resolved = self.ring(notification.of_resolved(line.found, failure), result, only, waiting)
-        return replace(resolved, told=line.told + resolved.told, found=line.found)
+        resolved = self._line(notification.of_resolved(line.found, failure), line.result, only, waiting)
+        return replace(line, rings=line.rings + resolved.rings)
 
     def missing(self, hint: TaskRef | Search, known: Result) -> Line:
         """Nothing was found for a hint: it comes again while it is young, else somebody is to know."""
@@ -131,7 +117,7 @@ class Handling:
         if age is not None and age < YOUNG:
             left = (YOUNG - age).total_seconds()
             message = "the API knows no such task yet: it may be too new to be visible"
-            return Line((replace(known, retry_after=min(left, YOUNG_AGAIN), error=("not_visible_yet", message)),))
+            return Line(replace(known, retry_after=min(left, YOUNG_AGAIN), error=("not_visible_yet", message)))
         outcome = self._verdict(
             OutcomeName.MISSING,
             hint.time or notification.slot(self.bell.now()),
@@ -143,7 +129,7 @@ class Handling:
         )
         result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told)
         only = hint.channels if isinstance(hint, TaskRef) else None
-        return self.ring(told, result, only) if outcome.rings else Line((result,), found=told)
+        return self._line(told, result, only) if outcome.rings else Line(result, found=told)
 
     def unverified(
         self, error: Misconfigured, known: Result, region: str | None = None, at: datetime | None = None
@@ -175,35 +161,31 @@ class Handling:
         )
         answer = _with(answer, outcome, told)
         if not outcome.rings or not self.bell.once.claim(told.id):
-            return Line((answer,))
+            return Line(answer)
         heard = False
         try:
-            line = self.ring(told, answer, None)
-            heard = line.results[0].status == 200
+            (line,) = ring(self.bell, [self._line(told, answer, None)], self.budget)
+            heard = line.result.status in (200, answer.status) and not line.result.owed
         finally:
             if not heard:
                 self.bell.once.release(told.id)
         if not heard and answer.action is Action.REJECTED:
             return line  # what is refused does not come again by itself: its words have to be heard
-        kept = replace(line.results[0], action=answer.action, status=answer.status, error=answer.error)
-        return replace(line, results=(kept,))
+        kept = replace(line.result, action=answer.action, status=answer.status, error=answer.error)
+        return replace(line, result=kept)
 
     def again(self, known: Result, error: Transient) -> Line:
         """It may pass: the item comes again."""
-        return Line((replace(known, retry_after=error.after, error=(error.code, error.message)),))
+        return Line(replace(known, retry_after=error.after, error=(error.code, error.message)))
 
-    def ring(
+    def _line(
         self, told: Notification, result: Result, only: tuple[str, ...] | None, to: Selection | None = None
     ) -> Line:
-        """Tell the channels that this goes to (by the routes), less those that are known to have been told."""
+        """A line that is to be told: to the channels of the routes, or to those of them that the event names."""
         to = to or routing.select(told, self.bell.routes)
-        if not to.channels:
-            return Line((replace(result, action=Action.QUIET, status=200),), found=told)
-        taken = self.bell.memory.taken(told.id)
-        named = set(only or ()) & set(to.channels)  # names that mean nothing to us narrow nothing
-        owed = tuple(name for name in to.channels if name not in taken and (not named or name in named))
-        delivered = deliver(told, Selection(owed, to.fallbacks), self.bell.channels, self.budget)
-        return Line((_told(result, delivered),), ((told, delivered.taken),), found=told)
+        if named := tuple(name for name in to.channels if name in (only or ())):
+            to = replace(to, channels=named)  # names that mean nothing to us narrow nothing
+        return Line(result, (Ring(told, to),) if to.channels else (), found=told)
 
     def _look_up(self, task: TaskRef, projects: Sequence[Project]) -> tuple[Project, OperationLog]:
         """The task, from the first project that has it; it is missing only if each one was asked and had it not."""
@@ -249,16 +231,3 @@ def _with(result: Result, outcome: Outcome, told: Notification) -> Result:
         reason=outcome.reason,
         incident=told.incident,
     )
-
-
-def _told(result: Result, delivered: Delivered) -> Result:
-    result = replace(result, receipts=result.receipts + delivered.receipts, owed=delivered.owed)
-    if not delivered.owed:
-        return replace(result, action=Action.NOTIFIED, status=200)
-    names = ", ".join(delivered.owed)
-    if delivered.final:
-        error = ("undeliverable", f"refused for good by: {names}")
-        return replace(result, action=Action.REJECTED, status=424, error=error)
-    log(logging.WARNING, "not delivered yet", owed=list(delivered.owed))
-    error = ("try_again", f"not reached yet: {names}")
-    return replace(result, action=Action.RETRY, status=503, retry_after=delivered.after, error=error)

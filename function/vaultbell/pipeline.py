@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
+from functools import partial, reduce
 
-from vaultbell import search, sources, sweeping
+from vaultbell import ringing, search, sources, sweeping
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.channels.formats import cloudevent
 from vaultbell.cloud.cbr import Cbr
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
-from vaultbell.handling import Handling, Line
+from vaultbell.handling import Handling
 from vaultbell.report import Action, Report, Result, Swept
+from vaultbell.ringing import Line
+
+LOOKING = 3 / 4  # of the time that is left is for looking up a batch, at most
 
 
 def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> Report:
@@ -28,45 +32,54 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     leave = bell.leave_unfinished or decoded.source.leaves or event.platform  # the platform asks three times at most
     handling = Handling(bell, cbr or bell.cbr, budget, leave, reply)
     # An item that stands in a batch twice is handled once; both lines say the same.
-    items = list(dict.fromkeys(decoded.items))
-    sweeps = [item for item in items if isinstance(item, Sweep)]
-    others = [item for item in items if not isinstance(item, Sweep)]
-    lines: dict[Item, Line] = dict(zip(others, bell.crew.map(partial(_line, handling), others), strict=True))
-    lines |= {item: sweeping.sweep(handling, item) for item in sweeps}  # each of them uses the whole crew
-    report = _report([lines[item] for item in decoded.items], decoded, reply=reply)
-    for notification, taken in (told for line in lines.values() for told in line.told):
+    items = list(dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep)))
+    # What was looked up is told, however many there are: the rest comes again.
+    looking = replace(handling, budget=budget.share(LOOKING)) if len(items) > 1 else handling
+    judged = bell.crew.map(partial(_judged, looking), items)
+    rung = iter(ringing.ring(bell, [line for lines in judged for line in lines], budget))
+    lines: dict[Item, list[Line]] = {
+        item: [next(rung) for _ in found] for item, found in zip(items, judged, strict=True)
+    }
+    sweeps = list(dict.fromkeys(item for item in decoded.items if isinstance(item, Sweep)))
+    swept: list[Swept] = []
+    for sweep in sweeps:
+        lines[sweep], covered = sweeping.sweep(handling, sweep)
+        swept += [covered] if covered else []
+    report = _report([line for item in decoded.items for line in lines[item]], swept, decoded, reply=reply)
+    for notification_id, taken in (pair for found in lines.values() for line in found for pair in line.taken):
         if report.status == 200:
-            bell.memory.forget(notification.id)
+            bell.memory.forget(notification_id)
         else:
-            bell.memory.keep(notification.id, taken)
-    for item in sweeps:
-        if all(result.status == 200 for result in lines[item].results):
+            bell.memory.keep(notification_id, taken)
+    for sweep in sweeps:
+        if all(line.result.status == 200 for line in lines[sweep]):
             bell.heartbeat(budget)
     return report
 
 
-def _line(handling: Handling, item: Item) -> Line:
+def _judged(handling: Handling, item: Item) -> list[Line]:
     match item:
         case InvalidEvent():
-            return Line((Result.rejected(item),))
+            return [Line(Result.rejected(item))]
         case Settled():
-            return Line((Result(Action.QUIET, reason=item.reason),))
+            return [Line(Result(Action.QUIET, reason=item.reason))]
         case TaskRef():
-            return handling.task(item)
+            return [handling.task(item)]
         case Search():
             return search.search(handling, item)
         case Alarm():
-            return handling.alarm(item)
+            return [handling.alarm(item)]
         case Sweep():
-            return sweeping.sweep(handling, item)
+            raise AssertionError("a sweep is not judged, it rings as it reads")
 
 
-def _report(lines: Sequence[Line], decoded: sources.Decoded, *, reply: bool) -> Report:
-    results = tuple(result for line in lines for result in line.results)
-    swept: Swept | None = None
-    for line in lines:
-        if line.swept:
-            swept = swept.and_(line.swept) if swept else line.swept
-    found = lines[0].found if reply else None
-    event = cloudevent.event(found) if found else None
-    return Report(results, decoded.batch or len(results) != 1, decoded.source.answers_empty, swept, event)
+def _report(lines: Sequence[Line], swept: Sequence[Swept], decoded: sources.Decoded, *, reply: bool) -> Report:
+    results = tuple(line.result for line in lines)
+    found = lines[0].found if reply and len(lines) == 1 else None
+    return Report(
+        results,
+        batch=decoded.batch or len(results) != 1,
+        answers_empty=decoded.source.answers_empty,
+        swept=reduce(Swept.and_, swept) if swept else None,
+        reply=cloudevent.event(found) if found else None,
+    )

@@ -10,10 +10,11 @@ from vaultbell.cloud.cbr import Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, Misconfigured, Transient
 from vaultbell.events import Search
-from vaultbell.handling import SECOND_LOOK, Handling, Line, age_of
+from vaultbell.handling import SECOND_LOOK, Handling, age_of
 from vaultbell.inbound import Project
 from vaultbell.outcome import came_about, classify
 from vaultbell.report import Action, Result
+from vaultbell.ringing import Line
 
 AROUND_ALARM = timedelta(minutes=30)
 BEFORE_TRACE, AFTER_TRACE = timedelta(minutes=5), timedelta(minutes=60)
@@ -21,24 +22,21 @@ LONGEST = timedelta(days=7)  # how long before its alarm a task may have been cr
 UNFINISHED = ("running", "waiting")
 
 
-def search(handling: Handling, hint: Search) -> Line:
+def search(handling: Handling, hint: Search) -> list[Line]:
     """The tasks that the hint means. None: the hint comes again while it is young, and rings `missing` after that."""
     known = Result(Action.RETRY, 503, project_id=hint.project_id)
     try:
         found = _found(handling, hint, handling.allowed(hint.project_id, hint.region))
     except InvalidEvent as error:
-        return Line((Result.rejected(error),))
+        return [Line(Result.rejected(error))]
     except Transient as error:
-        return handling.again(known, error)
+        return [handling.again(known, error)]
     except Misconfigured as error:
-        return handling.unverified(error, known, hint.region, hint.time)
+        return [handling.unverified(error, known, hint.region, hint.time)]
     if not found:
-        return handling.missing(hint, known)
+        return [handling.missing(hint, known)]
     now = handling.bell.now()
-    lines = [handling.found(project, log, classify(log, handling.bell.rules, now)) for project, log in found]
-    return Line(
-        tuple(result for line in lines for result in line.results), tuple(told for line in lines for told in line.told)
-    )
+    return [handling.found(project, log, classify(log, handling.bell.rules, now)) for project, log in found]
 
 
 def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> list[tuple[Project, OperationLog]]:

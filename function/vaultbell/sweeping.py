@@ -1,58 +1,51 @@
 """A sweep at work: reads the task list of each project and rings for what fell into the window.
 
-What is bad by its status rings first, in every project; then all else is read, for what only looks well. Of what was
+What is bad by its status rings first, of every project; then all else is read, for what only looks well. Of what was
 read nothing is kept but the ids of what rang.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from vaultbell import sweep as windows
 from vaultbell.cloud.cbr import Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, Misconfigured, Transient
 from vaultbell.events import Sweep
-from vaultbell.handling import Handling, Line, Told
+from vaultbell.handling import Handling
 from vaultbell.inbound import Project
 from vaultbell.outcome import Outcome
 from vaultbell.report import Action, Result, Swept
+from vaultbell.ringing import Line, ring
 
-AT_A_TIME = 64  # tasks that are told before more of the list is read
-READING = 3 / 4  # of the time that is left is for reading at most: what was found is told, and others have a turn
-
-
-@dataclass(frozen=True, slots=True)
-class _Bad:
-    """A task that rings, and the number of the repeat."""
-
-    log: OperationLog
-    outcome: Outcome
-    repeat: int
+AT_A_TIME = 500  # tasks that are told before more of a list is read
+A_TURN = 3 / 4  # of the time that is left: the most for reading a project's lists, or for telling what was found
 
 
-def sweep(handling: Handling, asked: Sweep) -> Line:
-    """Ring for every bad task of the window, in each allowed project."""
+def sweep(handling: Handling, asked: Sweep) -> tuple[list[Line], Swept | None]:
+    """Ring for every bad task of the window, in each allowed project; and what was covered."""
     handling = replace(handling, leave=True)
     try:
         projects = handling.allowed(asked.project_id)
     except InvalidEvent as error:
-        return Line((Result.rejected(error),))
+        return [Line(Result.rejected(error))], None
     except Transient as error:
-        return handling.again(Result(Action.RETRY, 503), error)
+        return [handling.again(Result(Action.RETRY, 503), error)], None
     except Misconfigured as error:
-        return handling.unverified(error, Result(Action.RETRY, 500))
+        return [handling.unverified(error, Result(Action.RETRY, 500), at=asked.at)], None
     covered = _covered(handling, asked)
-    readings = [_Reading(handling, project, covered) for project in projects]
-    for reading in readings:
-        reading.ring_for_the_bad()
-    for reading in readings:
-        reading.ring_for_the_rest()
-    return Line(
-        tuple(result for reading in readings for result in reading.results()),
-        tuple(told for reading in readings for told in reading.told),
-        Swept(covered.start, covered.end, sum(reading.rows for reading in readings)),
-    )
+    since = covered.start - handling.bell.sweeps.history
+    work = _Work(handling, covered, asked.at)
+    for project in projects:
+        work.read(project, *(Query(status) for status in windows.UNFINISHED))
+        work.read(project, *(Query(status, since) for status in windows.ENDED_BADLY))
+    work.ring()
+    for project in projects:
+        work.read(project, Query(since=since))
+    work.ring()
+    return work.lines(), Swept(covered.start, covered.end, work.rows)
 
 
 def _covered(handling: Handling, asked: Sweep) -> windows.Window:
@@ -62,81 +55,81 @@ def _covered(handling: Handling, asked: Sweep) -> windows.Window:
     return windows.window(tick, asked.period or rules.period, lag, asked.lookback or rules.lookback)
 
 
-class _Reading:
-    """One project's list, and what came of reading it: the rows read, and who was told what."""
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """A task that rings, and the number of the repeat."""
 
-    def __init__(self, handling: Handling, project: Project, covered: windows.Window) -> None:
+    project: Project
+    log: OperationLog
+    outcome: Outcome
+    repeat: int
+
+
+class _Work:
+    """One sweep: the rows that it has read, what it has found and told, and what it could not read."""
+
+    def __init__(self, handling: Handling, covered: windows.Window, at: datetime | None) -> None:
         self._handling = handling
-        self._project = project
         self._covered = covered
-        self._since = covered.start - handling.bell.sweeps.history
-        self._known: set[str] = set()  # what rings, by id
+        self._at = at
+        self._known: set[tuple[str, str]] = set()  # what rings: project and task
         self._found: list[_Bad] = []  # what is yet to be told
-        self._rung: list[Result] = []
-        self._blind: set[str] = set()  # why we cannot see, by cause
-        self._late: Transient | None = None
-        self.told: list[Told] = []
+        self._rung: list[Line] = []
+        self._blind: set[tuple[str, str]] = set()  # where we cannot see, and why
+        self._late: dict[str, Transient] = {}  # which project's lists were not read to their end
         self.rows = 0
 
-    def ring_for_the_bad(self) -> None:
-        """Read and ring for what is bad by its status: however old where it has not ended, else not older than that."""
-        queries = [Query(status=status) for status in windows.UNFINISHED]
-        self._read(*queries, *(Query(status=status, since=self._since) for status in windows.ENDED_BADLY))
-
-    def ring_for_the_rest(self) -> None:
-        """Read the list whatever the status, and ring for what succeeded only in part or cannot be understood."""
-        self._read(Query(since=self._since))
-
-    def results(self) -> list[Result]:
-        """One for each task that rang, and one for each reason why the list could not be read to its end."""
-        known = Result(Action.RETRY, 503, project_id=self._project.project_id)
-        return [*self._rung, *(self._handling.again(known, self._late).results if self._late else ())]
-
-    def _read(self, *queries: Query) -> None:
-        """Read one list after the other; a fault in one does not keep us from the next."""
-        budget = self._handling.budget.share(READING)
+    def read(self, project: Project, *queries: Query) -> None:
+        """Read one list after the other for what is bad; a fault in one does not keep us from the next."""
+        budget = self._handling.budget.share(A_TURN)
         for query in queries:
-            if self._is_sent_away():
-                break
+            if self._is_sent_away(project):
+                return
             try:
-                for log in self._handling.cbr.list(self._project, query, budget):
-                    self._judge(log)
+                for log in self._handling.cbr.list(project, query, budget):
+                    self._judge(project, log)
             except Transient as error:
-                self._late = max(self._late or error, error, key=lambda fault: fault.after or 0.0)
+                before = self._late.get(project.project_id, error)
+                self._late[project.project_id] = max(before, error, key=lambda fault: fault.after or 0.0)
             except Misconfigured as error:
-                self._tell_that_we_are_blind(error)
-        self._ring()
+                self._tell_that_we_are_blind(project, error)
 
-    def _is_sent_away(self) -> bool:
+    def ring(self) -> None:
+        """Tell what was found."""
+        handling, found, self._found = self._handling, self._found, []
+        lines = [handling.found(bad.project, bad.log, bad.outcome, repeat=bad.repeat) for bad in found]
+        self._rung += map(_without_log, ring(handling.bell, lines, handling.budget.share(A_TURN)))
+
+    def lines(self) -> list[Line]:
+        """One for each task that rang, and one for each reason why a list could not be read to its end."""
+        known = Result(Action.RETRY, 503)
+        late = (self._handling.again(replace(known, project_id=name), fault) for name, fault in self._late.items())
+        return [*self._rung, *late]
+
+    def _is_sent_away(self, project: Project) -> bool:
         """Whether the cloud asked us to come again, later than there is time to wait for."""
-        return self._late is not None and (self._late.after or 0.0) >= self._handling.budget.left
+        fault = self._late.get(project.project_id)
+        return fault is not None and (fault.after or 0.0) >= self._handling.budget.left
 
-    def _judge(self, log: OperationLog) -> None:
+    def _judge(self, project: Project, log: OperationLog) -> None:
         self.rows += 1
         rules = self._handling.bell.rules
-        if log.id in self._known or not (found := windows.caught(log, self._covered, rules, rules.repeat_interval)):
+        if log.id and (project.project_id, log.id) in self._known:
             return
-        if log.id:
-            self._known.add(log.id)
-        self._found.append(_Bad(log, *found))
-        if len(self._found) >= AT_A_TIME:
-            self._ring()
+        if found := windows.caught(log, self._covered, rules, rules.repeat_interval):
+            if log.id:
+                self._known.add((project.project_id, log.id))
+            self._found.append(_Bad(project, log, *found))
+            if len(self._found) >= AT_A_TIME:
+                self.ring()
 
-    def _ring(self) -> None:
-        found, self._found = self._found, []
-        for line in self._handling.bell.crew.map(self._ring_for, found):
-            self._keep(line)
+    def _tell_that_we_are_blind(self, project: Project, error: Misconfigured) -> None:
+        if (project.project_id, error.cause) not in self._blind:
+            self._blind.add((project.project_id, error.cause))
+            known = Result(Action.RETRY, 500, project_id=project.project_id)
+            self._rung.append(self._handling.unverified(error, known, project.region, self._at))
 
-    def _ring_for(self, bad: _Bad) -> Line:
-        return self._handling.found(self._project, bad.log, bad.outcome, repeat=bad.repeat)
 
-    def _tell_that_we_are_blind(self, error: Misconfigured) -> None:
-        if error.cause not in self._blind:
-            self._blind.add(error.cause)
-            known = Result(Action.RETRY, 500, project_id=self._project.project_id)
-            self._keep(self._handling.unverified(error, known, self._project.region))
-
-    def _keep(self, line: Line) -> None:
-        """Its results, and who took which message: without the operation log, of which there may be very many."""
-        self._rung += line.results
-        self.told += ((replace(told, operation_log={}), taken) for told, taken in line.told)
+def _without_log(line: Line) -> Line:
+    """What is kept of a line until the sweep is over: not the operation log, of which there may be very many."""
+    return replace(line, found=None)

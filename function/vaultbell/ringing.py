@@ -1,0 +1,69 @@
+"""Ringing: what was found is told to the channels that it goes to, and the report says what became of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vaultbell.bell import Bell
+from vaultbell.budget import Budget
+from vaultbell.delivery import Delivered, deliver_all
+from vaultbell.notification import Notification
+from vaultbell.report import Action, Result
+from vaultbell.routing import Selection
+from vaultbell.telemetry import log
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A notification that is to be told, and the channels that it goes to."""
+
+    told: Notification
+    to: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the report, and what is still to be told before it is true.
+
+    `found` is what could be said of the task, told or not; `taken` are the channels that have been told, by the ids
+    of the notifications, so that a repeat of the event need not tell them again.
+    """
+
+    result: Result
+    rings: tuple[Ring, ...] = ()
+    found: Notification | None = None
+    taken: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def ring(bell: Bell, lines: Sequence[Line], budget: Budget) -> list[Line]:
+    """The lines with everything told that they ask for, or owed; less what a process remembers to have been taken."""
+    rings = [_owed(bell, ring) for line in lines for ring in line.rings]
+    delivered = iter(deliver_all([(ring.told, ring.to) for ring in rings], bell.channels, budget, bell.digest_over))
+    return [_rung(line, [next(delivered) for _ in line.rings]) if line.rings else line for line in lines]
+
+
+def _owed(bell: Bell, ring: Ring) -> Ring:
+    taken = bell.memory.taken(ring.told.id)
+    names = tuple(name for name in ring.to.channels if name not in taken)
+    return replace(ring, to=replace(ring.to, channels=names))
+
+
+def _rung(line: Line, delivered: Sequence[Delivered]) -> Line:
+    receipts = tuple(receipt for one in delivered for receipt in one.receipts)
+    owed = tuple(dict.fromkeys(name for one in delivered for name in one.owed))
+    result = replace(line.result, receipts=receipts, owed=owed)
+    names = ", ".join(owed)
+    if not owed:
+        result = replace(result, action=Action.NOTIFIED, status=200)
+    elif all(one.final for one in delivered):
+        error = ("undeliverable", f"refused for good by: {names}")
+        result = replace(result, action=Action.REJECTED, status=424, error=error)
+    else:
+        log(logging.WARNING, "not delivered yet", owed=list(owed))
+        after = max((one.after for one in delivered if one.after is not None), default=None)
+        error = ("try_again", f"not reached yet: {names}")
+        result = replace(result, action=Action.RETRY, status=503, retry_after=after, error=error)
+    taken = tuple((ring.told.id, one.taken) for ring, one in zip(line.rings, delivered, strict=True))
+    return replace(line, result=result, rings=(), taken=taken)
