@@ -135,7 +135,8 @@ class Report:
     @property
     def retry_after(self) -> int:
         """When to come again, in whole seconds: the longest that any item was asked to wait."""
-        return seconds(max((result.retry_after or 0.0 for result in self.results), default=0.0) or RETRY_AFTER)
+        waits = (result.retry_after for result in self.results if result.retry_after is not None)
+        return seconds(max(waits, default=RETRY_AFTER))
 
     def as_json(self) -> Object:
         """The whole report, as it is answered and logged."""

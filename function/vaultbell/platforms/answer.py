@@ -46,7 +46,7 @@ def of_error(error: InvalidEvent | Transient) -> Answer:
 
 def of_crash(status: int, code: str, message: str, after: float | None = None) -> Answer:
     """The answer where we ourselves have failed: the event is to come again."""
-    headers = {"Retry-After": str(seconds(after or RETRY_AFTER))} if status == 503 else {}
+    headers = {"Retry-After": str(seconds(RETRY_AFTER if after is None else after))} if status == 503 else {}
     return _json(status, {"error": {"code": code, "message": message}}, headers)
 
 

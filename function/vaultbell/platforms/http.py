@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 
 from flask import Request, Response
 from functions_framework.exceptions import RequestTimeoutException
-from werkzeug.exceptions import BadRequest
 
 from vaultbell import strict_json
 from vaultbell.budget import Budget
 from vaultbell.compose import App
-from vaultbell.errors import InvalidEvent, VaultbellError
+from vaultbell.errors import InvalidEvent, Transient, VaultbellError
 from vaultbell.platforms import answer, door, functiongraph
 from vaultbell.platforms.answer import Answer
 from vaultbell.telemetry import LOG, log_report
 
 CHUNK = 1 << 16
+TICK = 0.1  # seconds between two looks at bodies that are late
 HEALTH = ("/healthz", "/readyz")  # the settings are valid, else we would not be running
 INVOKED_MOST = 8 << 20  # what the platform itself hands over has 6 MB at most
 
@@ -77,28 +82,69 @@ def _body(request: Request, budget: Budget, most: int) -> bytes:
 
 
 def _chunks(request: Request, budget: Budget, most: int) -> Iterator[bytes]:
-    peer = request.environ.get("gunicorn.socket")  # a sender that stops half-way must not hold a thread for ever
+    peer: socket.socket | None = request.environ.get("gunicorn.socket")
     size = 0
+    if peer:
+        _watch().over(peer, budget)
     try:
-        while True:
-            if peer is not None:
-                peer.settimeout(max(budget.left, 0.01))
-            chunk = request.stream.read(min(CHUNK, most + 1 - size))
-            if not chunk:
-                return
+        while chunk := request.stream.read(min(CHUNK, most + 1 - size)):
             size += len(chunk)
             if size > most:
                 raise door.too_large()
             yield chunk
-    except (OSError, BadRequest):
+        if size < (request.content_length or 0):
+            raise EOFError
+    except (RequestTimeoutException, InvalidEvent):
+        raise
+    except Exception:  # noqa: BLE001 - what servers raise for a body that is badly framed has no other root
+        if budget.left <= 0:
+            raise Transient("the body did not arrive within the time budget") from None
         raise InvalidEvent("the body did not arrive whole", code="cut_short") from None
     finally:
-        if peer is not None:
-            peer.settimeout(None)
+        if peer:
+            _watch().late.pop(peer, None)
+
+
+class _Watch(threading.Thread):
+    """Ends the reading of bodies that are late: a time-out of the socket would count each byte anew.
+
+    `late` holds from when on they are, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="late-bodies", daemon=True)
+        self.late: dict[socket.socket, float] = {}
+        self._some = threading.Event()
+        self.start()
+
+    def over(self, peer: socket.socket, budget: Budget) -> None:
+        self.late[peer] = budget.deadline
+        self._some.set()
+
+    def run(self) -> None:
+        while self._some.wait():
+            time.sleep(TICK)
+            now = time.monotonic()
+            for peer in [peer for peer, since in list(self.late.items()) if since <= now]:
+                if self.late.pop(peer, None) is not None:
+                    with suppress(OSError):
+                        peer.shutdown(socket.SHUT_RD)
+            self._some.clear()
+            if self.late:
+                self._some.set()
+
+
+@cache
+def _watch() -> _Watch:
+    """The one of this process, from its first body on."""
+    return _Watch()
 
 
 def _written(answer: Answer) -> Response:
     """The answer as a stream: the framework reads the rest of the request before any other kind of answer."""
     body = answer.body.encode()
     headers = {**answer.headers, "Content-Length": str(len(body))} if answer.status != 204 else dict(answer.headers)
-    return Response(iter([body]), answer.status, headers)
+    response = Response(iter([body]), answer.status, headers)
+    if answer.status == 204:
+        del response.headers["Content-Type"]  # Flask's own word for a body that is not there
+    return response
