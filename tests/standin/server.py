@@ -116,7 +116,8 @@ class Server(socketserver.ThreadingTCPServer):
                 connection.sendall(head + content[: len(content) // 2])
                 self.stopping.wait(args.get("seconds", 3600))
             case "truncate":
-                connection.sendall(head + content[: args.get("keep", len(content) // 2)])
+                whole, least = head + content, 0 if args.get("head") else len(head)
+                connection.sendall(whole[: least + args.get("keep", len(content) // 2)])
             case "garbage":
                 connection.sendall(args.get("body", "\x16\x03 this is not HTTP\r\n\r\n").encode("latin-1"))
             case "trickle":

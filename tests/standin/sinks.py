@@ -68,9 +68,11 @@ class Receiver(Server):
     ) -> None:
         """Answer the next `times` requests to a path (`*`: any) so, after what was said before; None: from then on.
 
-        `kind`: `status`, or one of the wire's: hang(seconds), hang_body(seconds), reset, truncate(keep),
-        trickle(pause, head), garbage(body).
+        `kind`: `status`, or one of the wire's: hang(seconds), hang_body(seconds), reset, truncate(keep, head),
+        trickle(pause, head), garbage (which sends the body alone, if there is one).
         """
+        if kind == "garbage" and body:
+            args["body"] = body.decode("latin-1")
         fault = None if kind == "status" else Fault("any", kind, args=args)
         with self._news:
             said = _Scripted(Answer(status, dict(headers or {}), body, fault), times)

@@ -335,8 +335,9 @@ class Cloud:
     def fault(self, where: Where, kind: Kind, times: int | None = 1, *, after: int = 0, **args: Any) -> Fault:  # noqa: ANN401
         """Let the next requests go wrong.
 
-        Arguments by kind: status(status, body, headers), hang(seconds), hang_body(seconds), truncate(keep: bytes),
-        trickle(pause: seconds a byte, head: the head as well), garbage(body), redirect(url, status), huge(megabytes).
+        Arguments by kind: status(status, body, headers), hang(seconds), hang_body(seconds),
+        truncate(keep: bytes, head: of the head as well), trickle(pause: seconds a byte, head: the head as well),
+        garbage(body), redirect(url, status), huge(megabytes).
         """
         if where not in get_args(Where) or kind not in get_args(Kind):
             raise ValueError(f"no such fault: {where}, {kind}")
