@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vaultbell.cli import lookup
+from vaultbell.cli import consume, lookup, queue
 from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
 
-COMMANDS = (lookup,)
+COMMANDS = (consume, lookup, queue)
 
 DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN = 0, 1, 2, 3
 
