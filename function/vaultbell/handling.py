@@ -71,16 +71,11 @@ class Handling:
         only: tuple[str, ...] | None = None,
     ) -> Line:
         """A task whose operation log was read."""
+        project_id = project.project_id
         result = Result(
-            Action.QUIET,
-            operation_log_id=task.id,
-            project_id=project.project_id,
-            operation_type=task.operation_type,
-            outcome=outcome.name.value,
-            severity=outcome.severity,
-            reason=outcome.reason,
-            incident=notification.incident(task, project.project_id),
+            Action.QUIET, operation_log_id=task.id, project_id=project_id, operation_type=task.operation_type
         )
+        result = _with(result, outcome, notification.incident(task, project_id))
         rings = outcome.rings
         if outcome.name is OutcomeName.RUNNING and self.leave:
             result = replace(result, action=Action.LEFT)
@@ -91,7 +86,7 @@ class Handling:
         if not rings and not resolves and not self.reply:
             return Line(result)
         told = notification.of_task(
-            task, outcome, self.bell.rules, project_id=project.project_id, region=self._region(project), repeat=repeat
+            task, outcome, self.bell.rules, project_id=project_id, region=self._region(project), repeat=repeat
         )
         line = self._line(told, result, only) if rings else Line(result, found=told)
         return self._resolved(project, task, line, only) if resolves else line
@@ -127,7 +122,7 @@ class Handling:
         told = notification.of_missing(
             hint, outcome, project_id=project_id, region=hint.region or self.cbr.endpoints.region
         )
-        result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told)
+        result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told.incident)
         only = hint.channels if isinstance(hint, TaskRef) else None
         return self._line(told, result, only) if outcome.rings else Line(result, found=told)
 
@@ -159,7 +154,7 @@ class Handling:
             project_id=answer.project_id,
             region=region or self.cbr.endpoints.region,
         )
-        answer = _with(answer, outcome, told)
+        answer = _with(answer, outcome, told.incident)
         if not outcome.rings or not self.bell.once.claim(told.id):
             return Line(answer)
         heard = False
@@ -223,11 +218,7 @@ def age_of(hint: TaskRef | Search, now: datetime) -> timedelta | None:
     return now - hint.time if hint.time and hint.time <= now else None
 
 
-def _with(result: Result, outcome: Outcome, told: Notification) -> Result:
+def _with(result: Result, outcome: Outcome, incident: str) -> Result:
     return replace(
-        result,
-        outcome=outcome.name.value,
-        severity=outcome.severity,
-        reason=outcome.reason,
-        incident=told.incident,
+        result, outcome=outcome.name.value, severity=outcome.severity, reason=outcome.reason, incident=incident
     )
