@@ -105,6 +105,12 @@ def deadline_of(log: OperationLog, rules: Rules) -> datetime | None:
     return began + rules.deadline_of(log.operation_type) if began else None
 
 
+def was_overdue(log: OperationLog, rules: Rules) -> bool:
+    """Whether a task that has ended did so after its deadline."""
+    deadline = deadline_of(log, rules)
+    return deadline is not None and came_about(log) >= deadline
+
+
 def error_of(log: OperationLog) -> str | None:
     """The task's own error in the API's words, with its code."""
     code, message = log.error_info.code, log.error_info.message

@@ -11,7 +11,7 @@ from vaultbell.cloud.cbr import Cbr, Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.inbound import Project
 from vaultbell.notification import Notification
-from vaultbell.outcome import Outcome, OutcomeName, came_about, classify, deadline_of
+from vaultbell.outcome import Outcome, OutcomeName, classify, deadline_of, was_overdue
 
 # The types that the list can be narrowed to ("Querying the Task List", table 2).
 LISTED_TYPES = ("backup", "delete", "restore", "vault_delete", "remove_resource", "sync")
@@ -25,7 +25,7 @@ def failure_before(bell: Bell, cbr: Cbr, project: Project, task: OperationLog, b
     had rung. Raises Transient and Misconfigured where the list cannot be read.
     """
     deadline = deadline_of(task, bell.rules)
-    if deadline and came_about(task) >= deadline and bell.rules.rings(OutcomeName.OVERDUE):
+    if deadline and was_overdue(task, bell.rules) and bell.rules.rings(OutcomeName.OVERDUE):
         severity = bell.rules.severity_of(OutcomeName.OVERDUE)
         return _told(bell, cbr, project, task, Outcome(OutcomeName.OVERDUE, severity, True, deadline, ()))
     before = _ended_before(cbr, project, task, budget)

@@ -80,7 +80,7 @@ def meant(hint: Search, at: datetime, logs: Iterator[OperationLog] | Sequence[Op
 
     An alarm means the tasks that ended around it, else those that still run; a trace those created about then.
     """
-    fitting = {log.id: log for log in logs if _fits(hint, log)}.values()
+    fitting = {log.id or place: log for place, log in enumerate(logs) if _fits(hint, log)}.values()
     if hint.kind == "trace":
         return [log for log in fitting if log.created_at and at - BEFORE_TRACE <= log.created_at <= at + AFTER_TRACE]
     ended = [log for log in fitting if log.status not in UNFINISHED and abs(came_about(log) - at) <= AROUND_ALARM]

@@ -1,7 +1,8 @@
 """A sweep at work: reads the task list of each project and rings for what fell into the window.
 
 What is bad by its status rings first, of every project; then all else is read, for what only looks well. Of what was
-read nothing is kept but the ids of what rang.
+read nothing is kept but the ids of what rang, and, where a channel wants to hear of the end of a failure, which
+incidents are bad and which tasks of the window were good.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from vaultbell import notification
 from vaultbell import sweep as windows
 from vaultbell.cloud.cbr import Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, Misconfigured, Transient
-from vaultbell.events import Sweep
+from vaultbell.events import Sweep, TaskRef
 from vaultbell.handling import Handling
 from vaultbell.inbound import Project
-from vaultbell.outcome import Outcome
+from vaultbell.outcome import Outcome, OutcomeName, classify, was_overdue
 from vaultbell.report import Action, Result, Swept
 from vaultbell.ringing import Line, ring
 
@@ -45,6 +47,7 @@ def sweep(handling: Handling, asked: Sweep) -> tuple[list[Line], Swept | None]:
     for project in projects:
         work.read(project, Query(since=since))
     work.ring()
+    work.resolve()
     return work.lines(), Swept(covered.start, covered.end, work.rows)
 
 
@@ -77,6 +80,8 @@ class _Work:
         self._rung: list[Line] = []
         self._blind: set[tuple[str, str]] = set()  # where we cannot see, and why
         self._late: dict[str, Transient] = {}  # which project's lists were not read to their end
+        self._bad: set[str] = set()  # incidents
+        self._good: dict[tuple[str, str], tuple[Project, str]] = {}  # a task of the window, and its incident
         self.rows = 0
 
     def read(self, project: Project, *queries: Query) -> None:
@@ -100,6 +105,17 @@ class _Work:
         lines = [handling.found(bad.project, bad.log, bad.outcome, repeat=bad.repeat) for bad in found]
         self._rung += map(_without_log, ring(handling.bell, lines, handling.budget.share(A_TURN)))
 
+    def resolve(self) -> None:
+        """Tell those who wait for it that a failure is over: what went well, of an incident that is bad."""
+        over = [(project, task) for (_, task), (project, incident) in self._good.items() if incident in self._bad]
+        lines = self._handling.bell.crew.map(lambda one: self._over(*one), over)
+        lines = [line for line in lines if line.rings or line.result.status != 200]
+        self._rung += map(_without_log, ring(self._handling.bell, lines, self._handling.budget))
+
+    def _over(self, project: Project, task_id: str) -> Line:
+        handling = self._handling
+        return handling.task(TaskRef(task_id, project.project_id, project.region, self._at))
+
     def lines(self) -> list[Line]:
         """One for each task that rang, and one for each reason why a list could not be read to its end."""
         known = Result(Action.RETRY, 503)
@@ -114,6 +130,8 @@ class _Work:
     def _judge(self, project: Project, log: OperationLog) -> None:
         self.rows += 1
         rules = self._handling.bell.rules
+        if self._handling.bell.resolving:
+            self._note(project, log)
         if log.id and (project.project_id, log.id) in self._known:
             return
         if found := windows.caught(log, self._covered, rules, rules.repeat_interval):
@@ -122,6 +140,18 @@ class _Work:
             self._found.append(_Bad(project, log, *found))
             if len(self._found) >= AT_A_TIME:
                 self.ring()
+
+    def _note(self, project: Project, log: OperationLog) -> None:
+        """What `resolve` has to know of a row."""
+        rules = self._handling.bell.rules
+        outcome = classify(log, rules, self._covered.end)
+        incident = notification.incident(log, project.project_id)
+        if outcome.rings:
+            self._bad.add(incident)
+        elif log.id and outcome.name is OutcomeName.SUCCEEDED and outcome.at in self._covered:
+            self._good[project.project_id, log.id] = project, incident
+            if was_overdue(log, rules):
+                self._bad.add(incident)
 
     def _tell_that_we_are_blind(self, project: Project, error: Misconfigured) -> None:
         if (project.project_id, error.cause) not in self._blind:

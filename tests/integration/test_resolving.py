@@ -31,7 +31,7 @@ routes:
   - channels: [chat]
 """
 
-Ask = Callable[[str], Report]
+Ask = Callable[[str | None], Report]
 
 
 @pytest.fixture
@@ -40,8 +40,9 @@ def ask(cloud: Cloud, receiver: Receiver, tmp_path: Path) -> Ask:
     config.write_text(ROUTES.format(url=receiver.url))
     app = compose.app(settings.load(cloud.env() | {"VAULTBELL_CONFIG": str(config)}))
 
-    def asked(task_id: str) -> Report:
-        return pipeline.handle(app.bell, Event(json.dumps({"operation_log_id": task_id}).encode()), Budget.of(10))
+    def asked(task_id: str | None) -> Report:
+        event = {"operation_log_id": task_id} if task_id else {"sweep": {"lag": "0"}}
+        return pipeline.handle(app.bell, Event(json.dumps(event).encode()), Budget.of(10))
 
     return asked
 
@@ -152,3 +153,30 @@ def test_the_list_is_not_read_where_no_channel_wants_to_know(cloud: Cloud, recei
     event = Event(json.dumps({"operation_log_id": good["id"]}).encode())
     assert pipeline.handle(app.bell, event, Budget.of(10)).results[0].action == "quiet"
     assert cloud.counts["list"] == 0
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_a_sweep_closes_what_it_has_read_to_be_bad_and_asks_for_nothing_else(
+    cloud: Cloud, receiver: Receiver, ask: Ask, order: Order
+) -> None:
+    cloud.order = order
+    in_window = datetime.fromtimestamp(datetime.now(UTC).timestamp() // 900 * 900 - 300, UTC)
+    cloud.outcome("failed", resource_id=SERVER, ended_at=days_ago(3))
+    good = cloud.outcome("succeeded", resource_id=SERVER, ended_at=in_window)
+    partial = cloud.add("backup", "success", error_code="BackupService.0001", resource_id=OTHER, ended_at=days_ago(2))
+    also = cloud.outcome("succeeded", resource_id=OTHER, ended_at=in_window)
+    late = cloud.outcome("succeeded", created_at=days_ago(2), ended_at=in_window)  # it had been overdue itself
+    for _ in range(20):
+        cloud.outcome("succeeded", ended_at=in_window)
+    report = ask(None)
+    assert {(result.operation_log_id, result.action) for result in report.results} == {
+        (log["id"], "notified") for log in (good, also, late)
+    }
+    assert {got.json["data"]["resolves"]["type"] for got in receiver.requests} == {
+        "cbr.task.failed",
+        "cbr.task.partial",
+        "cbr.task.overdue",
+    }
+    assert partial["id"] in {got.json["data"]["resolves"]["operation_log_id"] for got in receiver.requests}
+    assert cloud.counts["show"] == 3
+    assert report.swept is not None
