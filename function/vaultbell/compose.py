@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
@@ -15,6 +16,7 @@ from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel
 from vaultbell.channels.formats import FORMATS
+from vaultbell.channels.formats.post import Options
 from vaultbell.channels.webhook import Webhook
 from vaultbell.cloud.cbr import Cbr
 from vaultbell.cloud.credentials import AccessKey, Credentials, GivenToken, NoCredentials, Password
@@ -23,7 +25,7 @@ from vaultbell.cloud.signing import KeyPair
 from vaultbell.cloud.smn_trust import SmnTrust
 from vaultbell.errors import Misconfigured, Permanent, Transient
 from vaultbell.inbound import Doorkeeper, Project
-from vaultbell.settings import EmailChannel, Settings, WebhookChannel
+from vaultbell.settings import EXPIRES, AppriseChannel, EmailChannel, Settings, WebhookChannel
 from vaultbell.transport import Transport
 
 HEARTBEAT_SECONDS = 5.0
@@ -67,6 +69,11 @@ def bell(settings: Settings) -> Bell:
         routes=settings.routes,
         channels=channels(settings),
         leave_unfinished=settings.unfinished == "leave",
+        digest_over={
+            name: channel.digest_over or settings.digest_over
+            for name, channel in settings.channels.items()
+            if channel.digests
+        },
         reply_events=settings.reply_events,
         resolving=frozenset(name for name, channel in settings.channels.items() if channel.resolve),
         heartbeat=_heartbeat(settings),
@@ -80,18 +87,33 @@ def channels(settings: Settings) -> dict[str, Channel]:
     def transport(ca_file: str | None, proxy: str | None, allow_private: bool) -> Transport:
         return Transport(ca_file=ca_file, proxy=proxy, allow_private=allow_private)
 
-    def made(name: str, channel: WebhookChannel | EmailChannel) -> Channel:
+    zone = ZoneInfo(settings.tz) if settings.tz else None
+
+    def made(name: str, channel: settings_.Channel) -> Channel:
+        if isinstance(channel, AppriseChannel):
+            from vaultbell.channels.apprise import Apprise  # noqa: PLC0415 - few have it
+
+            return Apprise([url.get_secret_value() for url in channel.urls], zone)
         # a channel of this name is the environment's, or it may be the file's
         setting = "VAULTBELL_ALLOW_PRIVATE or allow_private" if name == "webhook" else "allow_private"
         way_out = transport(channel.ca_file, channel.proxy, channel.allow_private).named(name, setting)
         match channel:
             case WebhookChannel():
                 keys = [standard_webhooks.key_of(secret.get_secret_value()) for secret in channel.secrets]
-                return Webhook(channel.url.get_secret_value(), keys, FORMATS[channel.format], way_out)
+                options = Options(
+                    routing_key=_text(channel.routing_key) or "",
+                    api_key=_text(channel.api_key) or "",
+                    expires=channel.expires or EXPIRES,
+                    zone=zone,
+                )
+                format_ = FORMATS[channel.format]
+                return Webhook(
+                    channel.url.get_secret_value(), keys, lambda told, now: format_(told, options, now), way_out
+                )
             case EmailChannel():
                 from vaultbell.channels.email import Email  # noqa: PLC0415 - smtplib and email are dear at a cold start
 
-                return Email(channel.server, channel.sender, channel.to, way_out)
+                return Email(channel.server, channel.sender, channel.to, way_out, zone)
 
     return {name: made(name, channel) for name, channel in settings.channels.items()}
 

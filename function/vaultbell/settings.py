@@ -6,12 +6,23 @@ the value that stands there: it may be a secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from vaultbell import values
 from vaultbell.raw_settings import Object, Path, RawSettings, host_of
@@ -20,7 +31,18 @@ from vaultbell.values import Count, Duration, Endpoint, Secrets, Text, Token, We
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-FORMATS = ("default",)
+T = TypeVar("T")
+
+# The formats of a webhook, and the settings that are for one of them alone.
+OWN_FORMATS, CHAT_FORMATS = ("default", "cloudevent"), ("slack", "teams", "discord")
+INCIDENT_FORMATS = ("alertmanager", "pagerduty", "opsgenie")
+FORMATS = (*OWN_FORMATS, *INCIDENT_FORMATS, *CHAT_FORMATS)
+BELONGS = {"routing_key": "pagerduty", "api_key": "opsgenie", "expires": "alertmanager"}
+ADDRESSES = {
+    "pagerduty": "https://events.pagerduty.com/v2/enqueue",
+    "opsgenie": "https://api.opsgenie.com/v2/alerts",
+}
+EXPIRES = timedelta(days=7)
 SEVERITIES = {
     **dict.fromkeys(("failed", "timed_out", "overdue", "unverified"), "critical"),
     **dict.fromkeys(("partial", "skipped", "unknown", "missing"), "warning"),
@@ -42,19 +64,33 @@ class _Model(BaseModel):
 
 
 class _Channel(_Model):
-    allow_private: bool = True
-    ca_file: Annotated[str, that(values.readable)] | None = None
     resolve: bool = False
     digest_over: Count | None = None
 
+    @property
+    def digests(self) -> bool:
+        """Whether many notifications become one message here."""
+        return True
 
-class WebhookChannel(_Channel):
-    """A POST to an address, which is a secret beyond its host. `secrets` sign, each of them."""
+
+class _OwnWayOut(_Channel):
+    allow_private: bool = True
+    ca_file: Annotated[str, that(values.readable)] | None = None
+
+
+class WebhookChannel(_OwnWayOut):
+    """A POST to an address, which is a secret beyond its host. `secrets` sign, each of them.
+
+    `format` picks the body; `routing_key`, `api_key` and `expires` belong to one format each.
+    """
 
     type: Literal["webhook"]
+    format: Annotated[str, one_of(*FORMATS)] = "default"
     url: WebUrl
     secrets: Secrets = ()
-    format: Annotated[str, one_of(*FORMATS)] = "default"
+    routing_key: Annotated[Token | None, Field(validate_default=True)] = None
+    api_key: Annotated[Token | None, Field(validate_default=True)] = None
+    expires: Duration | None = None
     digest: bool | None = None
     proxy_url: WebUrl | None = Field(default=None, alias="proxy")
 
@@ -63,8 +99,47 @@ class WebhookChannel(_Channel):
         """The proxy's address."""
         return self.proxy_url.get_secret_value() if self.proxy_url else None
 
+    @property
+    def digests(self) -> bool:
+        """An incident is one alert, always; what programs read is digested only where that was asked for."""
+        return self.format in CHAT_FORMATS if self.digest is None else self.digest
 
-class EmailChannel(_Channel):
+    @model_validator(mode="before")
+    @classmethod
+    def _known_address(cls, given: object) -> object:
+        """The receiver's own address, where it has one and no other is given."""
+        format_ = given.get("format") if isinstance(given, dict) else None
+        known = ADDRESSES.get(format_) if isinstance(format_, str) else None
+        return {"url": known, **given} if known and isinstance(given, dict) else given
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_followed(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("format") == "opsgenie" and {"?", "#"} & set(url.get_secret_value()):
+            raise ValueError("an address without ? and # is wanted: an alert's own path follows it")
+        return url
+
+    @field_validator(*BELONGS)
+    @classmethod
+    def _is_the_formats(cls, value: T, info: ValidationInfo) -> T:
+        wanted, format_ = BELONGS[info.field_name or ""], info.data.get("format", "")
+        if not format_:  # it is a mistake itself
+            return value
+        if value is None and format_ == wanted:
+            raise ValueError(f"is missing: {wanted} takes nothing without it")
+        if value is not None and format_ != wanted:
+            raise ValueError(f"belongs to format: {wanted}")
+        return value
+
+    @field_validator("digest")
+    @classmethod
+    def _can_be_digested(cls, digest: bool | None, info: ValidationInfo) -> bool | None:
+        if digest and info.data.get("format") in INCIDENT_FORMATS:
+            raise ValueError("an incident is never part of a digest")
+        return digest
+
+
+class EmailChannel(_OwnWayOut):
     """Mail to one or several addresses."""
 
     type: Literal["email"]
@@ -79,9 +154,26 @@ class EmailChannel(_Channel):
         return values.SmtpServer.of(self.smtp.get_secret_value())
 
 
+class AppriseChannel(_Channel):
+    """Any service that Apprise knows, by one of its addresses or several, which are secrets from end to end.
+
+    Its requests are its own: neither `allow_private` nor `ca_file` nor `proxy` would bind them, so they are not known
+    here. (It honours the proxies of the environment, and what its addresses say of certificates.)
+    """
+
+    type: Literal["apprise"]
+    urls: Annotated[tuple[values.ServiceUrl, ...], values.LISTED, Field(min_length=1, alias="url")]
+
+    @field_validator("type")
+    @classmethod
+    def _is_there(cls, type_: str) -> str:
+        values.installed("apprise", "vaultbell[apprise]")
+        return type_
+
+
 # A further way of telling is a class like these, and its name here.
-Channel = Annotated[WebhookChannel | EmailChannel, Field(discriminator="type")]
-CHANNEL_TYPES = ("webhook", "email")
+Channel = Annotated[WebhookChannel | EmailChannel | AppriseChannel, Field(discriminator="type")]
+CHANNEL_TYPES = ("webhook", "email", "apprise")
 
 
 class Route(_Model):
@@ -197,6 +289,10 @@ def _secrets_in(value: object) -> Iterator[str]:
                 parts = urlsplit(text)
                 beyond = (parts.password or parts.username, parts.path.strip("/"), parts.query)
                 yield from (form for part in beyond if part for form in (part, unquote(part)))
+        case AppriseChannel():  # its tokens may stand where others have a host
+            texts = [url.get_secret_value() for url in value.urls]
+            yield from texts
+            yield from (part for text in texts for part in re.split("[/:?&=@,]+", text)[1:] if part)
         case BaseModel():
             yield from _secrets_in(tuple(getattr(value, name) for name in type(value).model_fields))
         case dict():
@@ -225,8 +321,11 @@ def summary(settings: Settings) -> Object:
     }
 
 
-def _channel_summary(channel: WebhookChannel | EmailChannel) -> Object:
-    told: Object = {"type": channel.type, "allow_private": channel.allow_private}
+def _channel_summary(channel: WebhookChannel | EmailChannel | AppriseChannel) -> Object:
+    told: Object = {"type": channel.type}
+    if isinstance(channel, AppriseChannel):
+        return told | {"services": [url.get_secret_value().partition("://")[0] for url in channel.urls]}
+    told |= {"allow_private": channel.allow_private}
     if isinstance(channel, EmailChannel):
         return told | {"host": channel.server.host, "tls": channel.server.tls, "recipients": len(channel.to)}
     told |= {"host": host_of(channel.url.get_secret_value()), "format": channel.format, "signed": bool(channel.secrets)}

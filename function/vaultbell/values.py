@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -141,6 +142,12 @@ def readable(path: str) -> None:
         raise ValueError(f"the file {path} holds no certificate in PEM form")
 
 
+def installed(module: str, requirement: str) -> None:
+    """Raise ValueError, which says what to install, unless the module is there; it is not imported."""
+    if find_spec(module) is None:
+        raise ValueError(f"{module} is not installed: pip install '{requirement}'")
+
+
 def time_zone(text: str) -> None:
     """Raise ValueError unless the name is that of a zone that is known here."""
     try:
@@ -153,12 +160,10 @@ Duration = Annotated[timedelta, PlainValidator(_duration)]
 Seconds = Annotated[float, PlainValidator(lambda value: _duration(value).total_seconds())]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10_000)]
 Text = Annotated[str, fits(r"(?s).*\S.*", "is empty")]
-Texts = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    Field(min_length=1),
-]
+LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)  # one stands for a list of one
+Texts = Annotated[tuple[Text, ...], LISTED, Field(min_length=1)]
 WebUrl = Annotated[SecretStr, that(_web)]
+ServiceUrl = Annotated[SecretStr, fits(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", "an Apprise address is service://…")]
 Endpoint = Annotated[str, that(_endpoint)]
 Token = Annotated[SecretStr, fits(r"[\x21-\x7e]+", "printable ASCII without blanks is wanted")]
 Secrets = Annotated[tuple[Annotated[SecretStr, that(standard_webhooks.key_of)], ...], parted(None)]

@@ -563,8 +563,8 @@ def test_a_mistake_names_file_line_and_key(config: WriteConfig, text: str, told:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{url: 'https://a.example'}", "channels.x.type: webhook or email is wanted"),
-        ("{type: pigeon, url: 'https://a.example'}", "channels.x.type: webhook or email is wanted"),
+        ("{url: 'https://a.example'}", "channels.x.type: webhook or email or apprise is wanted"),
+        ("{type: pigeon, url: 'https://a.example'}", "channels.x.type: webhook or email or apprise is wanted"),
         ("{type: webhook}", "channels.x.url: is missing"),
         ("{type: webhook, url: 5}", "channels.x.url: a text is wanted: quote it"),
         ("{type: webhook, url: 'https://a.example', urls: x}", "channels.x.urls: is not known here"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from vaultbell import retry_after, standard_webhooks
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken
+from vaultbell.channels.formats.post import Post
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.transport import Transport
@@ -20,20 +21,23 @@ class Webhook:
     """One address. Only 2xx is success; redirects are refused; the status line decides."""
 
     def __init__(
-        self, url: str, keys: Sequence[bytes], make_body: Callable[[Notification], bytes], transport: Transport
+        self, url: str, keys: Sequence[bytes], make: Callable[[Notification, datetime], Post], transport: Transport
     ) -> None:
         self._url = url
         self._host = urlsplit(url).hostname or "the receiver"
         self._keys = keys
-        self._make_body = make_body
+        self._make = make
         self._transport = transport
 
     def send(self, notification: Notification, budget: Budget) -> Taken:
         """POST the notification once. Raises Transient (408, 425, 429, 5xx, no answer) or Permanent (any other)."""
-        body = self._make_body(notification)
-        signed = standard_webhooks.sign(self._keys, notification.id, int(time.time()), body)
-        headers = {"Content-Type": "application/json", **{name: value for name, value in signed.items() if value}}
-        answer = self._transport.send("POST", self._url, headers=headers, body=body, budget=budget)
+        now = datetime.now(UTC)
+        post = self._make(notification, now)
+        signed = standard_webhooks.sign(self._keys, notification.id, int(now.timestamp()), post.body)
+        headers = {"Content-Type": post.content_type, **post.headers}
+        headers |= {name: value for name, value in signed.items() if value}
+        url = self._url.rstrip("/") + post.path if post.path else self._url
+        answer = self._transport.send("POST", url, headers=headers, body=post.body, budget=budget)
         status = answer.status
         if status // 100 == 2:
             return Taken(status)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
-
 from vaultbell import times
+from vaultbell.channels.formats.post import encoded
 from vaultbell.notification import Notification
 from vaultbell.report import Object
-from vaultbell.text import whole
 
 
 def body(notification: Notification) -> bytes:
     """The notification as JSON. The operation log stands in it as the API gave it."""
-    message: Object = {
+    return encoded(_message(notification))
+
+
+def _message(notification: Notification) -> Object:
+    return {
         "type": notification.type,
         "timestamp": times.iso(notification.timestamp),
         "data": data(notification),
     }
-    return encoded(message)
 
 
 def data(notification: Notification) -> Object:
-    """What the message is about; what does not apply is null."""
-    return {
+    """What the message is about; what does not apply is null. A digest has its members in it, each with its own id."""
+    told: Object = {
         "outcome": notification.outcome,
         "severity": notification.severity,
         "summary": notification.summary,
@@ -31,10 +32,9 @@ def data(notification: Notification) -> Object:
         "region": notification.region,
         "project_id": notification.project_id,
         "operation_log": notification.operation_log,
-        **({"resolves": notification.resolves} if notification.resolves else {}),
     }
-
-
-def encoded(message: Object) -> bytes:
-    """JSON in UTF-8; half a surrogate pair, which JSON can name and UTF-8 cannot hold, becomes U+FFFD."""
-    return whole(json.dumps(message, ensure_ascii=False, separators=(",", ":"))).encode()
+    if notification.resolves:
+        told["resolves"] = notification.resolves
+    if notification.members:
+        told["members"] = [{"id": member.id, **_message(member)} for member in notification.members]
+    return told
