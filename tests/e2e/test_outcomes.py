@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from uuid import uuid4
 
@@ -325,6 +326,23 @@ def test_an_endpoint_that_is_none_of_the_api_rings_unverified_once(
     assert world.named(first).line["outcome"] == "succeeded"  # healed: nothing is remembered against it
 
 
+def test_unverified_rings_once_however_many_come_at_once(world: World) -> None:
+    tasks = [world.cloud.outcome("succeeded") for _ in range(12)]
+    world.cloud.fault("show", "status", times=len(tasks), status=451)
+    answer = world.function.post({"events": [world.event(task) for task in tasks]})
+    assert [line["outcome"] for line in answer.json()["results"]] == ["unverified"] * len(tasks)
+    assert (answer.status_code, sum(len(world.rung(task)) for task in tasks)) == (500, 1)
+
+
+def test_unverified_that_nobody_took_rings_with_the_next_event(world: World) -> None:
+    world.cloud.fault("show", "status", times=3, status=418)
+    world.receiver.answer("/bell", 503, {"Retry-After": "300"}, times=1)
+    unheard, heard, quiet = (world.tell("succeeded") for _ in range(3))
+    assert [told.status for told in (unheard, heard, quiet)] == [500] * 3
+    assert [len(told.rung) for told in (unheard, heard, quiet)] == [1, 1, 0]
+    assert unheard.rung[0].headers["webhook-id"] == heard.rung[0].headers["webhook-id"]
+
+
 def test_a_project_that_is_refused_rings_of_its_own(world: World) -> None:
     told = []
     for project in (world.cloud.project_id, OTHER):
@@ -384,6 +402,56 @@ def test_what_no_api_should_answer_is_a_fault_and_no_verdict(hasty: World) -> No
     assert [line["error"]["code"] for line in answer.json()["results"]] == ["try_again"] * len(answers)
     assert [hasty.rung(task) for task in tasks] == [[]] * len(tasks)
     assert hasty.named(tasks[0]).body["type"] == "cbr.task.failed"
+
+
+# What may pass
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_look_up_that_may_pass_is_asked_for_again_when_the_cloud_says(world: World, status: int) -> None:
+    for wait, told in ((300, "300"), (100_000, "86400")):
+        task = world.cloud.outcome("failed")
+        world.cloud.fault("show", "status", status=status, headers={"Retry-After": str(wait)})
+        late = world.named(task)
+        assert (late.status, late.answer.headers["Retry-After"], late.rung) == (503, told, [])
+        assert (late.line["action"], late.line["error"]["code"]) == ("retry", "try_again")
+        assert world.asked(task) == 1  # the wait does not fit: it is handed back at once
+        assert world.named(task).line["action"] == "notified"
+
+
+def test_the_cloud_may_say_when_by_a_date(world: World) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=300)
+    world.cloud.fault("show", "status", status=503, headers={"Retry-After": format_datetime(at, usegmt=True)})
+    assert 280 <= int(world.tell("failed").answer.headers["Retry-After"]) <= 300
+
+
+def test_a_fault_that_passes_within_the_budget_is_not_noticed(world: World) -> None:
+    world.cloud.fault("show", "status", status=502, body="<html>Bad Gateway</html>")
+    told = world.tell("failed")
+    assert (told.status, told.line["action"], world.asked(told.task), len(told.rung)) == (200, "notified", 2, 1)
+
+
+def test_a_cloud_that_breaks_off_or_is_silent_is_asked_again_and_the_event_handed_back(hasty: World) -> None:
+    kinds: tuple[Kind, ...] = ("reset", "truncate", "garbage", "hang_body", "trickle", "hang")
+    tasks = [hasty.cloud.outcome("failed") for _ in kinds]
+    for kind in kinds:
+        hasty.cloud.fault("show", kind)
+    hasty.cloud.fault("show", "reset", times=None)
+    answer = hasty.function.post({"events": [hasty.event(task) for task in tasks]})
+    hasty.cloud.heal()
+    assert answer.status_code == 503
+    assert [line["action"] for line in answer.json()["results"]] == ["retry"] * len(kinds)
+    assert [hasty.rung(task) for task in tasks] == [[]] * len(kinds)
+
+
+def test_a_log_in_that_may_pass_is_asked_for_again(new_world: NewWorld) -> None:
+    world = new_world()
+    world.cloud.fault("iam", "status", status=503, headers={"Retry-After": "77"})
+    late = world.tell("failed")
+    assert (late.status, late.answer.headers["Retry-After"], late.rung) == (503, "77", [])
+    world.cloud.fault("iam", "not_json")
+    assert world.named(late.task).line["action"] == "notified"
+    assert "standin-password" not in late.answer.text + world.function.log
 
 
 # Settings
