@@ -282,6 +282,32 @@ def test_an_event_with_a_type_like_ours_is_somebody_elses(world: World, failed: 
     assert len(world.rung(failed)) == 1
 
 
+def test_an_alarm_and_a_trace_ring_for_the_task_that_they_hint_at(world: World) -> None:
+    vault, server = str(uuid4()), str(uuid4())
+    task = world.cloud.outcome("failed", vault_id=vault, resource_id=server)
+    alarm = {
+        "alarm_id": "al1",
+        "alarm_status": "alarm",
+        "namespace": "SYS.CBR",
+        "metric_name": "backupFailed",
+        "time": ago(timedelta(0)),
+        "template_variable": {"ResourceId": server},
+    }
+    trace = {
+        "service_type": "CBR",
+        "trace_name": "createVaultBackup",
+        "resource_id": vault,
+        "time": task["created_at"],
+        "project_id": world.cloud.project_id,
+    }
+    for told, hint in enumerate((alarm, trace, {"cts": trace}), 1):
+        answer = world.function.post(hint)
+        assert (answer.status_code, len(world.rung(task))) == (200, told)
+        assert [line["operation_log_id"] for line in answer.json()["results"]] == [task["id"]]
+    quiet = world.function.post({**alarm, "metric_name": "agentOffline"})
+    assert (quiet.status_code, [line["action"] for line in quiet.json()["results"]]) == (200, ["quiet"])
+
+
 def test_a_sweep_rings_for_what_nobody_named(world: World) -> None:
     ended = datetime(2020, 1, 1, 0, 3, tzinfo=UTC)
     task = world.cloud.outcome("timed_out", ended_at=ended, updated_at=ended)
@@ -386,6 +412,19 @@ def test_a_sender_that_stops_or_trickles_is_answered_within_the_budget(hasty: Wo
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: " in answer
+
+
+def test_items_whose_turn_does_not_come_within_the_budget_come_again(hasty: World) -> None:
+    tasks = [hasty.cloud.outcome("failed") for _ in range(100)]
+    hasty.cloud.fault("show", "hang", times=None)
+    answer = hasty.function.post({"events": [hasty.event(task) for task in tasks]})
+    hasty.cloud.heal()
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    lines = answer.json()["results"]
+    assert [line["operation_log_id"] for line in lines] == [task["id"] for task in tasks]
+    assert {(line["action"], line["error"]["code"]) for line in lines} == {("retry", "try_again")}
+    assert sum(hasty.asked(task) == 0 for task in tasks) > 50
+    assert [hasty.rung(task) for task in tasks] == [[]] * 100
 
 
 def test_a_batch_has_a_thousand_items_at_most(world: World, failed: dict[str, Any]) -> None:

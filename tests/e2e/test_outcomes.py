@@ -361,6 +361,15 @@ def test_credentials_that_the_api_refuses_ring_unverified(world: World) -> None:
     assert (told.status, told.body["type"]) == (500, "cbr.task.unverified")
 
 
+def test_a_redirect_takes_the_token_nowhere(world: World) -> None:
+    for where in ("show", "iam"):
+        world.cloud.revoke()  # so that a log-in is needed as well
+        world.cloud.fault(where, "redirect", status=307, url=f"{world.receiver.url}/elsewhere")
+        assert world.tell("succeeded").status == 500
+    assert [got for got in world.receiver.requests if got.path == "/elsewhere"] == []
+    assert world.tell("failed").line["action"] == "notified"
+
+
 @pytest.mark.parametrize("kind", ["expired_token", "auth_500"])
 def test_a_token_that_has_ended_is_renewed_and_nobody_notices(world: World, kind: Kind) -> None:
     world.tell("succeeded")
