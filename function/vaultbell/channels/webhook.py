@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -32,9 +31,9 @@ class Webhook:
 
     def send(self, notification: Notification, budget: Budget) -> Taken:
         """POST the notification once. Raises Transient (408, 425, 429, 5xx, no answer) or Permanent (any other)."""
-        now = int(time.time())
-        post = self._make(notification, datetime.fromtimestamp(now, UTC))
-        signed = standard_webhooks.sign(self._keys, notification.id, now, post.body)
+        now = datetime.now(UTC)
+        post = self._make(notification, now)
+        signed = standard_webhooks.sign(self._keys, notification.id, int(now.timestamp()), post.body)
         headers = {"Content-Type": post.content_type, **post.headers}
         headers |= {name: value for name, value in signed.items() if value}
         url = self._url.rstrip("/") + post.path if post.path else self._url
