@@ -439,7 +439,9 @@ class Transport:
                     return bytes(response.raw.read(LEFTOVER))
             except (HTTPError, http.client.HTTPException, OSError, ValueError):
                 return b""
-        body = bytes(response.raw.read(read + 1))
+        body = b""
+        while len(body) <= read and (part := response.raw.read(read + 1 - len(body))):
+            body += part  # what was cut short is told by the call that finds no more
         if len(body) > read:
             raise Transient(f"{host} answered more than {read} bytes")
         return body

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Literal
@@ -305,8 +305,15 @@ def test_a_repeat_has_the_same_id_and_body_and_a_signature_of_its_own_time(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.answer(status=503, times=2)
-    clock = iter(range(int(time.time()) - 20, 2**40, 10))
-    monkeypatch.setattr("vaultbell.channels.webhook.time", type("Clock", (), {"time": lambda: next(clock)}))
+    moments = iter([datetime.now(UTC) - timedelta(seconds=seconds) for seconds in (40, 20, 0)])
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override] # of any class of that
+            assert tz is UTC
+            return next(moments)
+
+    monkeypatch.setattr("vaultbell.channels.webhook.datetime", Clock)
     delivered(webhook(receiver.url, SECRETS[:1]))
     assert len(receiver.requests) == 3
     assert {got.headers["webhook-id"] for got in receiver.requests} == {FAILED.id}

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from standin.server import Incoming, server_context
 
+CLOSE = b"\r\nConnection: close\r\n"
+
 
 class Proxy(socketserver.ThreadingTCPServer):
     """A proxy at `url`, as a context manager. `asked` are the first lines of the requests, `hosts` where they led.
@@ -75,9 +77,9 @@ class Proxy(socketserver.ThreadingTCPServer):
         with socket.create_connection(self._leads_to or (parts.hostname or "", parts.port or 80), 5) as there:
             if method == "CONNECT":
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            else:
+            else:  # one request a connection: what comes after it would have to be read as well
                 path = parts._replace(scheme="", netloc="").geturl() or "/"
-                there.sendall(head.replace(target.encode("latin-1"), path.encode("latin-1"), 1))
+                there.sendall(head.replace(target.encode(), path.encode(), 1).replace(b"\r\n", CLOSE, 1))
             _carry(client, there)
 
 

@@ -74,8 +74,13 @@ class Server(socketserver.ThreadingTCPServer):
         except OSError:  # the client went away, or did not like our certificate
             pass
         finally:
-            self._open.discard(connection)
             _close(connection)
+            self._open.discard(connection)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections have not been ended yet, on this side."""
+        return len(self._open)
 
     def shutdown_request(self, request: Incoming) -> None:
         """Nothing: the connection was closed where it was served, in the way that it was meant to end."""
@@ -104,8 +109,9 @@ class Server(socketserver.ThreadingTCPServer):
         if reply.fault and reply.fault.kind != "hang":
             self._spoil(connection, reply.fault, head, content)
             return False
-        connection.sendall(head + content)
-        return headers.get("connection", "").lower() != "close"
+        goes_on = headers.get("connection", "").lower() != "close"
+        connection.sendall((head if goes_on else head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)) + content)
+        return goes_on
 
     def _spoil(self, connection: socket.socket, fault: Fault, head: bytes, content: bytes) -> None:
         args = fault.args
