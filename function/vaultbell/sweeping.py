@@ -75,7 +75,7 @@ class _Work:
         self._handling = handling
         self._covered = covered
         self._at = at
-        self._known: set[tuple[str, str]] = set()  # what rings: project and task
+        self._known: set[tuple[str, str | None]] = set()  # what rings: project and task
         self._found: list[_Bad] = []  # what is yet to be told
         self._rung: list[Line] = []
         self._blind: set[tuple[str, str]] = set()  # where we cannot see, and why
@@ -88,14 +88,13 @@ class _Work:
         """Read one list after the other for what is bad; a fault in one does not keep us from the next."""
         budget = self._handling.budget.share(A_TURN)
         for query in queries:
-            if self._is_sent_away(project):
-                return
+            if (fault := self._late.get(project.project_id)) and fault.after is not None:
+                return  # the cloud asked for a rest
             try:
                 for log in self._handling.cbr.list(project, query, budget):
                     self._judge(project, log)
             except Transient as error:
-                before = self._late.get(project.project_id, error)
-                self._late[project.project_id] = max(before, error, key=lambda fault: fault.after or 0.0)
+                self._late[project.project_id] = error
             except Misconfigured as error:
                 self._tell_that_we_are_blind(project, error)
 
@@ -122,17 +121,12 @@ class _Work:
         late = (self._handling.again(replace(known, project_id=name), fault) for name, fault in self._late.items())
         return [*self._rung, *late]
 
-    def _is_sent_away(self, project: Project) -> bool:
-        """Whether the cloud asked us to come again, later than there is time to wait for."""
-        fault = self._late.get(project.project_id)
-        return fault is not None and (fault.after or 0.0) >= self._handling.budget.left
-
     def _judge(self, project: Project, log: OperationLog) -> None:
         self.rows += 1
         rules = self._handling.bell.rules
         if self._handling.bell.resolving:
             self._note(project, log)
-        if log.id and (project.project_id, log.id) in self._known:
+        if (project.project_id, log.id) in self._known:
             return
         if found := windows.caught(log, self._covered, rules, rules.repeat_interval):
             if log.id:

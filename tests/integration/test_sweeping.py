@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from standin import Cloud, serve
+from standin import Cloud, mock_cloud, serve
 from standin.server import Server
 from standin.sinks import Receiver
 from standin.state import Answer, Order, TimeField, TimeForm
-from vaultbell import compose, pipeline, settings
+from vaultbell import compose, pipeline, settings, sweeping
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.events import Event
@@ -205,6 +205,18 @@ def test_a_sweep_that_makes_up_for_days_tells_an_overdue_task_once_and_as_a_tick
     assert ids[0] == ids[1]
 
 
+def test_a_task_that_runs_is_left_alone_even_where_somebody_wants_to_hear_of_it(
+    settle: Settle, still: Cloud, tmp_path: Path
+) -> None:
+    config = tmp_path / "vaultbell.yaml"
+    config.write_text("outcomes: {ring: [running]}\nroutes: [{channels: [webhook]}]\n")
+    house = settle(VAULTBELL_CONFIG=str(config))
+    task = ended(still, "running", INSIDE, ended_at=...)
+    ended(still, "running", AFTER, ended_at=...)
+    assert house.sweep().status == 200
+    assert house.told == [(task, "running")]
+
+
 def test_what_runs_is_found_however_old_and_what_has_ended_within_the_history(house: House) -> None:
     since = minutes_ago(30) - 7 * DAY
     running = ended(house.cloud, "overdue", INSIDE - 40 * DAY)
@@ -216,9 +228,10 @@ def test_what_runs_is_found_however_old_and_what_has_ended_within_the_history(ho
 
 def test_a_task_that_does_not_say_its_id_rings_all_the_same(house: House) -> None:
     nameless = {"status": "failed", "updated_at": INSIDE.isoformat(), "operation_type": "backup", "vault_id": "v1"}
-    house.cloud.fault("list", "status", status=200, body={"operation_logs": [nameless], "count": 1}, after=2)
+    rows = [nameless, {**nameless, "vault_id": "v2"}]
+    house.cloud.fault("list", "status", status=200, body={"operation_logs": rows, "count": 2}, after=2)
     assert house.sweep().status == 200
-    assert house.told == [(None, "failed")]
+    assert house.told == [(None, "failed")] * 2
 
 
 def test_a_tick_from_the_future_rings_for_nothing_that_has_not_come(house: House) -> None:
@@ -372,7 +385,7 @@ def test_a_refused_list_rings_unverified_once_and_the_other_projects_are_swept(
     ended(still, "failed", INSIDE)
     still.fault("list", "status", status=403, body={"error_code": "APIGW.0302", "error_msg": "no"}, times=5)
     still.fault("list", "status", status=403, body={"error_code": "APIGW.0302", "error_msg": "no"}, times=1, after=5)
-    report = two_projects.sweep()
+    report = two_projects.sweep(START)
     assert report.status == 500
     assert sorted(outcome for _, outcome in two_projects.told) == ["failed", "unverified"]
     assert [(result.project_id, result.outcome, result.status) for result in report.results] == [
@@ -380,6 +393,7 @@ def test_a_refused_list_rings_unverified_once_and_the_other_projects_are_swept(
         (OTHER, "failed", 200),
     ]
     assert (task, "failed") in two_projects.told
+    assert two_projects.receiver.requests[0].json["timestamp"] == "2026-11-23T08:00:00Z"
     assert two_projects.beats == 0
     assert report.swept
 
@@ -389,6 +403,7 @@ def test_refused_credentials_ring_unverified(house: House, still: Cloud) -> None
     report = house.sweep()
     assert report.status == 500
     assert [outcome for _, outcome in house.told] == ["unverified"]
+    assert house.receiver.requests[0].json["timestamp"] == "2026-11-23T06:00:00Z"
     assert house.beats == 0
     house.sweep()
     assert len(house.told) == 1
@@ -531,15 +546,37 @@ def test_a_sweep_can_be_of_one_project_and_only_of_an_allowed_one(two_projects: 
     assert report.swept is None
 
 
-def test_very_many_bad_tasks_are_each_told_once(house: House) -> None:
-    house.cloud.fill(300, every=0.01, **_fields("failed", INSIDE))
-    report = house.sweep()
+def test_very_many_bad_tasks_are_each_told_once_and_not_kept_until_all_are_read(
+    settle: Settle, still: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "AT_A_TIME", 50)
+    times = {"created_at": INSIDE - HOUR, "started_at": INSIDE, "updated_at": INSIDE, "ended_at": INSIDE}
+    still.fill(180, every=0.01, status="failed", **times)
+    still.page_most = 40
+    reads: list[int] = []
+    tasks: list[str] = []
+
+    def take(_method: str, _path: str, _query: str, _headers: object, body: bytes) -> Answer:
+        reads.append(still.counts["list"])
+        tasks.append(json.loads(body)["data"]["operation_log"]["id"])
+        return Answer(200, {}, b"")
+
+    with Server(take) as hook:
+        report = settle(VAULTBELL_WEBHOOK_URL=hook.url).sweep()
     assert report.status == 200
-    assert len(report.results) == len(set(house.told)) == len(house.told) == 300
+    assert len(report.results) == len(set(tasks)) == len(tasks) == 180
+    assert reads[0] < reads[60] < reads[110] < reads[160]
 
 
-def _fields(status: str, at: datetime) -> dict[str, Any]:
-    return {"status": status, "created_at": at - HOUR, "started_at": at - HOUR, "updated_at": at, "ended_at": at}
+def test_a_cloud_inside_the_process_is_not_read_for_ever_either(clock: Clock, receiver: Receiver) -> None:
+    cloud = Cloud(now=lambda: clock.now)
+    cloud.token_life = timedelta(days=3650)
+    cloud.page_most = 5
+    cloud.between_pages = lambda: cloud.fill(6)
+    with mock_cloud(cloud):
+        bell = compose.app(settings.load({**cloud.env(), "VAULTBELL_WEBHOOK_URL": receiver.url})).bell
+        house = House(clock, cloud, receiver, replace(bell, now=cloud.now))
+        assert house.sweep(seconds=0.5).status == 503
 
 
 # a timer over many periods
