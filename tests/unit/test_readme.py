@@ -18,7 +18,7 @@ from vaultbell.events import Event
 from vaultbell.outcome import OutcomeName
 from vaultbell.raw_settings import BY_FILE, CONFIG, VARIABLES
 from vaultbell.report import WORST_FIRST
-from vaultbell.settings import MATCHED, OutcomeRules
+from vaultbell.settings import CHANNEL_TYPES, FORMATS, MATCHED, OutcomeRules
 
 TOP = Path(__file__).parents[2]
 README = (TOP / "README.md").read_text("utf-8")
@@ -80,13 +80,20 @@ def test_the_file_of_settings_is_one(tmp_path: Path) -> None:
     given = {
         "VAULTBELL_CONFIG": str(file),
         "OPS_URL": "https://ops.example.org/bell",
+        "PD_KEY": "0123456789abcdef0123456789abcdef",
         "OPS_SECRET": "whsec_" + "YW5vdGhlci1zZWNyZXQtYW5vdGhlci1zZWNyZXQ=",
         "SMTP_URL": "smtps://bell:secret@mail.example.org",
     }
     loaded = settings.load({name: value for name, value in (NEEDED | given).items() if "WEBHOOK" not in name})
-    assert set(loaded.channels) == {"ops", "mail"}
-    assert (loaded.routes[0].channels, loaded.routes[0].fallback) == (("ops",), "mail")
+    assert set(loaded.channels) == {"ops", "oncall", "mail"}
+    assert (loaded.routes[0].channels, loaded.routes[0].fallback) == (("oncall", "ops"), "mail")
     assert loaded.outcomes.severity_of("partial") == "critical"
+
+
+def test_the_channels_and_formats_are_those_of_the_code() -> None:
+    rows = {coded(row[0])[0]: coded(row[1]) for row in table("channel")}
+    assert tuple(rows) == CHANNEL_TYPES
+    assert [word for word in rows["webhook"] if word in FORMATS] == list(FORMATS)
 
 
 def test_a_route_matches_by_what_the_readme_says() -> None:
