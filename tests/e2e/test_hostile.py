@@ -254,7 +254,7 @@ HOSTILE = {
     "combining": "e" + "\u0301" * 5_000,
     "separators": "a;b,c|d\\e/f@g <x@example.org>, y@example.org: z;",
 }
-TYPES = (*FAILURES, "hostile")
+TYPES = ("backup", "restore", "replication", "remove_resource", "hostile")
 
 
 def hostile_log(kind: str, log: Any, text: str) -> Any:  # noqa: ANN401 - JSON
