@@ -6,10 +6,10 @@ import base64
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ import pytest
 
 from standin.certificates import Authority
 from standin.sinks import Receiver
-from vaultbell import compose
+from vaultbell import compose, standard_webhooks
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel, Taken
 from vaultbell.delivery import Delivered, deliver
@@ -70,8 +70,13 @@ def final(channel: Channel) -> Permanent:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries, and the pauses between them, are short."""
+    """The pauses between tries are short."""
     monkeypatch.setattr("vaultbell.delivery.PAUSE_SECONDS", 0.001)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tries are short."""
     monkeypatch.setattr("vaultbell.delivery.TRY_SECONDS", 0.2)
 
 
@@ -196,7 +201,7 @@ def test_a_lost_connection_is_tried_again(receiver: Receiver) -> None:
     assert len(receiver.requests) == 6
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("hasty", "impatient")
 def test_a_receiver_that_says_nothing_is_tried_again(receiver: Receiver) -> None:
     receiver.answer("/silent", kind="hang")
     receiver.answer("/slow", kind="trickle", pause=0.03, head=True)
@@ -305,15 +310,12 @@ def test_a_repeat_has_the_same_id_and_body_and_a_signature_of_its_own_time(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.answer(status=503, times=2)
-    moments = iter([datetime.now(UTC) - timedelta(seconds=seconds) for seconds in (40, 20, 0)])
+    sign, ages = standard_webhooks.sign, iter((40, 20, 0))
 
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override] # of any class of that
-            assert tz is UTC
-            return next(moments)
+    def signed_before(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+        return sign(keys, message_id, timestamp - next(ages), body)
 
-    monkeypatch.setattr("vaultbell.channels.webhook.datetime", Clock)
+    monkeypatch.setattr(standard_webhooks, "sign", signed_before)
     delivered(webhook(receiver.url, SECRETS[:1]))
     assert len(receiver.requests) == 3
     assert {got.headers["webhook-id"] for got in receiver.requests} == {FAILED.id}
@@ -367,7 +369,7 @@ def test_beyond_its_host_no_address_is_shown_whatever_is_answered(
 
 
 @pytest.mark.parametrize("kind", ["reset", "garbage", "hang", "truncate"])
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("hasty", "impatient")
 def test_beyond_its_host_no_address_is_shown_whatever_goes_wrong(
     receiver: Receiver, kind: Literal["reset", "garbage", "hang", "truncate"], caplog: pytest.LogCaptureFixture
 ) -> None:
