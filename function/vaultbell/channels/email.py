@@ -176,8 +176,8 @@ def compose(
     if notification.severity == "critical":
         message["Importance"] = "high"
     known = shown.known(notification, zone) | {"label": label}
-    facts = shown.facts(known)
-    text, html = (_templates().get_template(f"mail.{kind}.j2").render(known, facts=facts) for kind in ("txt", "html"))
+    parts = {"facts": shown.facts(known), "tables": shown.tables(notification, zone)}
+    text, html = (_templates().get_template(f"mail.{kind}.j2").render(known, **parts) for kind in ("txt", "html"))
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     message.set_boundary(f"=_{notification.id}")

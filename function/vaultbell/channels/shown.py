@@ -44,6 +44,15 @@ class Message:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Members of a digest that have the same error code and vault: headlines and times, and what to do about them."""
+
+    title: str
+    next_step: str | None
+    rows: tuple[tuple[str, str], ...]
+
+
 def of(notification: Notification, zone: tzinfo | None = None) -> Message:
     """The notification as a message. Times are told in UTC, and in `zone` as well."""
     shown = known(notification, zone)
@@ -86,10 +95,23 @@ def facts(shown: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, " · ".join(shown[key] for key in keys if key in shown)) for name, keys in FACTS.items()]
 
 
+def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table]:
+    """The members that a digest stands for: a table for each error code and vault."""
+    return [
+        Table(
+            title=one_line(
+                f"{len(group.members)} with {group.error_code or 'no error code'} in {group.vault or 'no vault'}"
+            ),
+            next_step=advice.next_step(group.members[0].outcome, group.error_code),
+            rows=tuple((one_line(member.headline), times.plain(member.timestamp, zone)) for member in group.members),
+        )
+        for group in digest.groups(notification.members)
+    ]
+
+
 def _rows(notification: Notification, zone: tzinfo | None) -> tuple[str, ...]:
     rows: list[str] = []
-    for group in digest.groups(notification.members):
-        code, vault = one_line(group.error_code or "no error code"), one_line(group.vault or "no vault")
-        rows.append(f"{len(group.members)} with {code} in {vault}:")
-        rows += [f"• {one_line(member.headline)}, {times.plain(member.timestamp, zone)}" for member in group.members]
+    for table in tables(notification, zone):
+        rows.append(f"{table.title}:")
+        rows += [f"• {headline}, {since}" for headline, since in table.rows]
     return tuple(rows)
