@@ -47,8 +47,8 @@ def text(request: pytest.FixtureRequest) -> str:
 
 
 def test_each_member_stands_below_its_cause(text: str) -> None:
-    wanted = ("3 with BackupService.7102 in vault-daily", "ECS-0000", "ECS-0001", "ECS-0002")
-    wanted += ("1 with BackupService.6113 in vault-daily", "ECS-0003")
+    wanted = ["3 with BackupService.7102 in vault-daily", "ECS-0000", "ECS-0001", "ECS-0002"]
+    wanted += ["1 with BackupService.6113 in vault-daily", "ECS-0003"]
     places = [text.find(words) for words in wanted]
     assert -1 not in places
     assert places == sorted(places)
