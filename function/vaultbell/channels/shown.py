@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 from vaultbell import advice, digest, times
 from vaultbell.notification import Notification
-from vaultbell.outcome import NO_TIME
+from vaultbell.outcome import NO_TIME, OutcomeName
 from vaultbell.text import one_line
 
 RESOLVED = "cbr.task.resolved"
@@ -58,12 +58,14 @@ def of(notification: Notification, zone: tzinfo | None = None) -> Message:
     shown = known(notification, zone)
     reason = shown.get("reason", "")
     asked = {name: key for name, key in ANSWERS.items() if key != "error_code" or shown.get(key, "") not in reason}
+    if notification.outcome == OutcomeName.SUCCEEDED:
+        asked = {"When" if name == "Since" else name: key for name, key in asked.items()}
     return Message(
         title=f"[{label(notification)}] {shown.get('headline', '')}",
         answers=tuple((name, shown[key]) for name, key in asked.items() if key in shown),
         link=shown.get("link"),
         facts=tuple((name, text) for name, text in facts(shown) if text),
-        rows=_rows(notification, zone),
+        rows=tuple(line for heading, lines in groups(notification, zone) for line in (f"{heading}:", *lines)),
         id=notification.id,
     )
 
@@ -109,9 +111,13 @@ def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table
     ]
 
 
-def _rows(notification: Notification, zone: tzinfo | None) -> tuple[str, ...]:
-    rows: list[str] = []
-    for table in tables(notification, zone):
-        rows.append(f"{table.title}:")
-        rows += [f"• {headline}, {since}" for headline, since in table.rows]
-    return tuple(rows)
+def groups(notification: Notification, zone: tzinfo | None = None) -> list[tuple[str, list[str]]]:
+    """The members of a digest by error code and vault: a heading, and a line for each."""
+    return [
+        (
+            f"{len(group.members)} with {one_line(group.error_code or 'no error code')}"
+            f" in {one_line(group.vault or 'no vault')}",
+            [f"• {one_line(member.headline)}, {times.plain(member.timestamp, zone)}" for member in group.members],
+        )
+        for group in digest.groups(notification.members)
+    ]
