@@ -206,7 +206,7 @@ def test_a_connection_that_was_ended_meanwhile_is_made_anew(receiver: Receiver) 
 
 
 def test_a_connection_obeys_the_deadline_of_whoever_uses_it_now(receiver: Receiver) -> None:
-    way, short = Transport(), within(0.3)
+    way, short = Transport(), within(0.15)
     way.send("GET", receiver.url, headers={}, budget=short)
     time.sleep(short.left + 0.01)
     assert post(way, receiver.url).status == 200
@@ -285,7 +285,7 @@ def test_a_peer_that_trickles_costs_no_more_than_the_budget(
     there = secure if tls else receiver
     there.answer(body=b"x" * 1_000, kind="trickle", pause=0.02, head=head)
     began = time.monotonic()
-    error = passing(Transport(ca_file=authority.file), there.url, 0.4, read=5_000)
+    error = passing(Transport(ca_file=authority.file), there.url, 0.25, read=5_000)
     assert error == "127.0.0.1: no answer in time"
     assert time.monotonic() - began < 2
 

@@ -229,7 +229,7 @@ def test_an_unknown_host_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_slow_receiver_costs_no_more_than_the_budget(receiver: Receiver, fault: Literal["hang", "trickle"]) -> None:
     receiver.answer(kind=fault, pause=0.05, head=True)
     began = time.monotonic()
-    (receipt,) = delivered(webhook(receiver.url), 0.5).receipts
+    (receipt,) = delivered(webhook(receiver.url), 0.3).receipts
     assert time.monotonic() - began < 2
     assert (receipt.attempts, receipt.error) == (1, "127.0.0.1: no answer in time")
 
@@ -369,13 +369,13 @@ def test_beyond_its_host_no_address_is_shown_whatever_is_answered(
 
 
 @pytest.mark.parametrize("kind", ["reset", "garbage", "hang", "truncate"])
-@pytest.mark.usefixtures("hasty", "impatient")
+@pytest.mark.usefixtures("hasty")
 def test_beyond_its_host_no_address_is_shown_whatever_goes_wrong(
     receiver: Receiver, kind: Literal["reset", "garbage", "hang", "truncate"], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     receiver.answer(kind=kind, body=b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n" if kind == "garbage" else b"s3cret")
-    shown(delivered(marked(receiver.url)), caplog)
+    shown(delivered(marked(receiver.url), 0.2), caplog)
     assert receiver.requests
 
 
