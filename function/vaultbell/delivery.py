@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from vaultbell import digest
@@ -106,9 +106,13 @@ class _Turn:
     ) -> None:
         """Tell one channel the notifications at these places; their receipts are put into `told` as they come."""
         channel = self.channels[name]
+        rest: list[Receipt] = []  # it asked for a rest that the budget does not allow: it is not asked any more
 
         def tell(at: int) -> None:
-            told[at, name] = _tell(name, channel, self.notifications[at], budget)
+            receipt = rest[0] if rest else _tell(name, channel, self.notifications[at], budget)
+            if receipt.after is not None and receipt.after >= budget.left:
+                rest.append(replace(receipt, attempts=0))
+            told[at, name] = receipt
 
         if len(places) == 1:
             tell(places[0])

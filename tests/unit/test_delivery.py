@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel, Taken
-from vaultbell.delivery import Delivered, deliver
+from vaultbell.delivery import AT_ONCE, Delivered, deliver, deliver_all
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.report import Receipt
@@ -334,6 +334,44 @@ def test_a_channel_that_was_stood_in_for_is_nothing_to_wait_for(clock: Clock) ->
 def test_the_longest_wait_that_was_asked_for_counts(clock: Clock) -> None:
     channels = {"a": Fake(Transient("busy", after=600.0)), "b": Fake(Transient("busy", after=60.0)), "c": Fake(BUSY)}
     assert told(channels, clock.budget(), "a", "b", "c").after == 600.0
+
+
+def many(number: int) -> list[tuple[Notification, Selection]]:
+    return [(FAILED, Selection(("ops", "chat"), {"ops": "mail"})) for _ in range(number)]
+
+
+def test_of_many_each_has_its_receipts_and_its_stand_in(clock: Clock) -> None:
+    refusals: list[Taken | Exception] = [REFUSED, TAKEN, REFUSED, TAKEN, TAKEN]
+    channels = {"ops": Fake(*refusals), "chat": Fake(), "mail": Fake()}
+    delivered = deliver_all(many(5), channels, clock.budget())
+    assert [one.owed for one in delivered] == [()] * 5
+    stood_in = [[receipt.channel for receipt in one.receipts] for one in delivered]
+    assert sorted(map(len, stood_in)) == [2, 2, 2, 3, 3]
+    assert [len(channels[name].given) for name in ("ops", "chat", "mail")] == [5, 5, 2]
+
+
+def test_a_channel_that_asks_for_a_rest_is_left_alone_and_the_others_are_not(clock: Clock) -> None:
+    busy = Fake(TAKEN, Transient("it answered 429", after=3600.0, status=429))
+    channels = {"ops": busy, "chat": Fake(), "mail": Fake(REFUSED)}
+    delivered = deliver_all(many(100), channels, clock.budget())
+    assert 2 <= len(busy.given) <= 1 + AT_ONCE
+    assert len(channels["chat"].given) == 100
+    assert sum(one.owed == ("ops",) for one in delivered) == 99
+    assert {one.after for one in delivered if one.owed} == {3600.0}
+    untried = [one.receipts[0] for one in delivered if one.receipts[0].attempts == 0]
+    assert len(untried) == 100 - len(busy.given)
+    assert set(untried) == {Receipt("ops", False, 0, 429, "it answered 429", after=3600.0)}
+
+
+def test_what_was_told_at_the_last_moment_counts(clock: Clock) -> None:
+    def slow(budget: Budget) -> Taken:
+        clock.now += budget.left
+        return TAKEN
+
+    channels = {"ops": Fake(slow), "chat": Fake(), "mail": Fake()}
+    delivered = deliver_all(many(3), channels, clock.budget())
+    assert [one.owed for one in delivered] == [()] * 3
+    assert len(channels["ops"].given) == 3
 
 
 def test_nobody_to_tell_is_nothing_owed(clock: Clock) -> None:
