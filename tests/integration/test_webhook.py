@@ -25,7 +25,7 @@ from vaultbell.delivery import Delivered, deliver
 from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.routing import Selection
-from vaultbell.settings import Settings
+from vaultbell.settings import Settings, load
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2, 3)]
 FAILED = Notification(
@@ -346,6 +346,29 @@ def test_any_path_that_an_address_may_have_arrives(receiver: Receiver, path: str
     assert told(webhook(f"{receiver.url}{path}")) == Taken(200)
     wanted = {"/ü/bell": "/%C3%BC/bell", "/%2e%2e/bell": "/%2E%2E/bell", "/bell#frag": "/bell", "": "/"}
     assert [got.path for got in receiver.requests] == [wanted.get(path, path)]
+
+
+# Its settings
+
+
+def test_channels_that_go_out_the_same_way_share_their_connections(receiver: Receiver) -> None:
+    urls = {name: {"type": "webhook", "url": f"{receiver.url}/{name}"} for name in ("ops", "chat", "pager")}
+    channels = compose.channels(Settings.model_validate({"channels": urls, "routes": [{"channels": list(urls)}]}))
+    for channel in (*channels.values(), *channels.values()):
+        assert told(channel) == Taken(200)
+    assert [got.path for got in receiver.requests] == ["/ops", "/chat", "/pager"] * 2
+    assert receiver.connections == 1
+
+
+def test_the_environments_webhook_is_refused_a_private_address_by_its_own_setting(receiver: Receiver) -> None:
+    environ = {"OS_REGION_NAME": "eu-de", "OS_PROJECT_ID": "0123456789abcdef0123456789abcdef", "OS_TOKEN": "token"}
+    environ |= {"VAULTBELL_WEBHOOK_URL": f"{receiver.url}/s3cret"}
+    assert told(compose.channels(load(environ))["webhook"]) == Taken(200)
+    guarded = compose.channels(load(environ | {"VAULTBELL_ALLOW_PRIVATE": "false"}))["webhook"]
+    error = final(guarded).message
+    assert error.startswith("webhook: the address 127.0.0.1 of 127.0.0.1 is refused (loopback); ")
+    assert "VAULTBELL_ALLOW_PRIVATE" in error
+    assert len(receiver.requests) == 1
 
 
 # What is never shown
