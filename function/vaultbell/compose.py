@@ -25,6 +25,7 @@ from vaultbell.cloud.signing import KeyPair
 from vaultbell.cloud.smn_trust import SmnTrust
 from vaultbell.errors import Misconfigured, Permanent, Transient
 from vaultbell.inbound import Doorkeeper, Project
+from vaultbell.seen_store import Store, ToldOnce
 from vaultbell.settings import EXPIRES, AppriseChannel, EmailChannel, Settings, WebhookChannel
 from vaultbell.transport import Transport
 
@@ -115,7 +116,11 @@ def channels(settings: Settings) -> dict[str, Channel]:
 
                 return Email(channel.server, channel.sender, channel.to, way_out, zone)
 
-    return {name: made(name, channel) for name, channel in settings.channels.items()}
+    ready = {name: made(name, channel) for name, channel in settings.channels.items()}
+    if settings.seen_url:
+        store = Store(settings.seen_url.get_secret_value())
+        ready |= {name: ToldOnce(name, ready[name], store) for name in ready if not settings.channels[name].refreshes}
+    return ready
 
 
 def _heartbeat(settings: Settings) -> Callable[[Budget], None]:

@@ -72,6 +72,11 @@ class _Channel(_Model):
         """Whether many notifications become one message here."""
         return True
 
+    @property
+    def refreshes(self) -> bool:
+        """Whether a repeat tells the receiver something, so that it is told whenever it comes."""
+        return False
+
 
 class _OwnWayOut(_Channel):
     allow_private: bool = True
@@ -103,6 +108,14 @@ class WebhookChannel(_OwnWayOut):
     def digests(self) -> bool:
         """An incident is one alert, always; what programs read is digested only where that was asked for."""
         return self.format in CHAT_FORMATS if self.digest is None else self.digest
+
+    @property
+    def refreshes(self) -> bool:
+        """Alertmanager forgets at a restart what it was told, and ends it in time: a repeat keeps it up.
+
+        Nobody hears of it twice: the same labels are the same alert.
+        """
+        return self.format == "alertmanager"
 
     @model_validator(mode="before")
     @classmethod
@@ -270,7 +283,7 @@ class Settings(_Model):
     sweep: SweepRules = SweepRules()
     heartbeat_url: WebUrl | None = None
     reply_events: bool = False
-    seen_url: Annotated[SecretStr, that(values.address)] | None = None
+    seen_url: Annotated[SecretStr, that(values.redis_store)] | None = None
     tz: Annotated[str, that(values.time_zone)] | None = None
     log_level: Annotated[str, AfterValidator(str.upper), one_of("DEBUG", "INFO", "WARNING", "ERROR")] = "INFO"
     cloud: Cloud = Cloud()

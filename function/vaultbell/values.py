@@ -9,7 +9,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
@@ -140,6 +140,18 @@ def readable(path: str) -> None:
     """Raise ValueError unless the file can be read and holds a certificate."""
     if "-----BEGIN " not in read_file(path):
         raise ValueError(f"the file {path} holds no certificate in PEM form")
+
+
+def redis_store(text: str) -> None:
+    """Raise ValueError unless this is a Redis's address, and what is needed to talk to it is installed."""
+    parts = address(text, "redis", "rediss")
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    known = {"db"} if parts.scheme == "redis" else {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
+    if asked.keys() - known or parts.fragment:
+        raise ValueError(f"only these may follow the host and its number: {', '.join(sorted(known))}")
+    if not re.fullmatch(r"(/[0-9]{0,4})?", parts.path) or not re.fullmatch(r"[0-9]{1,4}", asked.get("db", "0")):
+        raise ValueError("what follows the host is a database's number: redis://host/2, or redis://host?db=2")
+    installed("redis", "vaultbell[redis]")
 
 
 def installed(module: str, requirement: str) -> None:
