@@ -28,13 +28,17 @@ class VaultbellError(Exception):
 class InvalidEvent(VaultbellError):
     """The event cannot be handled, now or later.
 
-    `status` is the HTTP answer (400, 401, 403, 405, 413, 424), `code` a short word for machines.
+    `status` is the HTTP answer (400, 401, 403, 405, 413, 424), `code` a short word for machines, `allow` the methods
+    that would do instead of the one that was used.
     """
 
-    def __init__(self, message: str, *, status: int = 400, code: str = "invalid_event") -> None:
+    def __init__(
+        self, message: str, *, status: int = 400, code: str = "invalid_event", allow: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.allow = allow
 
 
 class Transient(VaultbellError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -75,7 +76,8 @@ def of_task(
     """The message about a task that was looked up. `repeat`: how often an overdue task has been told before."""
     return _notification(
         outcome,
-        subject=f"{log.id}:{repeat}" if repeat else log.id or "",
+        # a row of a list that has no id is named by all that it says
+        subject=f"{log.id}:{repeat}" if repeat else log.id or json.dumps(log.given, sort_keys=True),
         headline=f"{what(log)} {VERBS[outcome.name]}",
         details=_details(log),
         incident=incident(log, project_id),

@@ -462,6 +462,7 @@ def test_it_says_that_it_lives(world: World, path: str) -> None:
 def test_an_event_is_posted_and_nothing_else(world: World, failed: dict[str, Any], method: str) -> None:
     answer = requests.request(method, f"{world.function.url}/", json=world.event(failed), timeout=10)
     assert answer.status_code == 405
+    assert answer.headers["Allow"] == "POST"
     if method != "HEAD":
         assert error_of(answer)["code"] == "method_not_allowed"
     assert world.asked(failed) == 0

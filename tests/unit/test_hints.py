@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -256,6 +257,24 @@ def test_a_trace_of_another_service_is_quiet() -> None:
 def test_a_trace_that_names_nothing_is_refused(trace: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent):
         the_one(trace)
+
+
+def test_an_alarm_packed_into_itself_costs_no_more_than_its_length() -> None:
+    text = json.dumps("a:b," * 20_000)
+    nested = '{"namespace":"SYS.CBR","x":' + '{"name":"dimension","value":' * 7 + text + "}" * 8
+    parsed: dict[str, JSON] = json.loads(nested)
+    steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        assert ids_in(parsed) == ()
+    finally:
+        sys.setprofile(None)
+    assert steps < 20_000 * 30
 
 
 def test_a_hint_can_cost_a_few_look_ups_only() -> None:

@@ -466,3 +466,9 @@ def test_blindness_is_one_message_a_cause_a_project_and_six_hours() -> None:
 )
 def test_six_hours_are_counted_from_midnight_in_utc(now: str, start: str) -> None:
     assert notification.slot(datetime.fromisoformat(now)) == datetime.fromisoformat(start)
+
+
+def test_two_tasks_without_an_id_are_two_messages() -> None:
+    first, second = (told(OperationLog.read({"status": "failed", "vault_id": vault})) for vault in ("a", "b"))
+    assert first.id != second.id
+    assert first.id == told(OperationLog.read({"vault_id": "a", "status": "failed"})).id

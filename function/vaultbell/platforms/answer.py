@@ -41,6 +41,7 @@ def of_error(error: InvalidEvent | Transient) -> Answer:
     if isinstance(error, Transient):
         return of_crash(503, error.code, error.message, error.after)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    headers |= {"Allow": ", ".join(error.allow)} if error.allow else {}
     return _json(error.status, {"error": {"code": error.code, "message": error.message}}, headers)
 
 

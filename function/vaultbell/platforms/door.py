@@ -61,7 +61,8 @@ def too_large() -> InvalidEvent:
 def needs(method: str, *wanted: str) -> None:
     """Raise InvalidEvent (405) unless the method is one of those wanted."""
     if method not in wanted:
-        raise InvalidEvent(f"only {' and '.join(wanted)} is answered here", status=405, code="method_not_allowed")
+        told = f"only {' and '.join(wanted)} is answered here"
+        raise InvalidEvent(told, status=405, code="method_not_allowed", allow=wanted)
 
 
 def not_encoded(headers: Mapping[str, str]) -> None:

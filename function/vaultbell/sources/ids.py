@@ -29,11 +29,12 @@ def _walk(value: JSON, key: str, depth: int) -> Iterator[tuple[str, str]]:
         return
     match value:
         case dict():
+            named = value.get("name")
             for name, item in value.items():
-                plain = name.lower().replace("_", "")
+                # a dimension: {"name": "instance_id", "value": "…"}
+                said = named if name == "value" and isinstance(named, str) else name
+                plain = said.lower().replace("_", "")
                 yield from _walk(item, HOLDERS.get(key.removesuffix("s"), "") if plain == "id" else plain, depth + 1)
-            if isinstance(named := value.get("name"), str):  # a dimension: {"name": "instance_id", "value": "…"}
-                yield from _walk(value.get("value"), named.lower().replace("_", ""), depth + 1)
         case list():
             for item in value:
                 yield from _walk(item, key, depth + 1)
