@@ -220,7 +220,7 @@ def _connected(family: int, where: SocketAddress) -> socket.socket:
     try:
         sock.connect(where)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError:
+    except BaseException:  # a server may throw its own time-out into any thread
         sock.close()
         raise
     return sock

@@ -209,6 +209,17 @@ def test_once_the_stand_in_took_it_the_event_is_handled(place: Place) -> None:
     assert place.counts(told) == {"/gone": 1, "/failing": 1, "/spare": 1}
 
 
+def test_what_a_stand_in_took_is_not_told_again_when_another_item_brings_the_event_back(place: Place) -> None:
+    saved, busy = (place.world.cloud.outcome("failed", resource_name=name) for name in ("saved-2", "busy-2"))
+    batch = {"events": [place.world.event(saved), place.world.event(busy)]}
+    for _ in range(2):
+        answer = place.world.function.post(batch)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3600")
+        assert [line["action"] for line in answer.json()["results"]] == ["notified", "retry"]
+    paths = sorted(got.path for task in (saved, busy) for got in place.world.rung(task))
+    assert paths == ["/busy", "/busy", "/failing", "/gone", "/spare"]
+
+
 def test_a_receiver_that_says_nothing_holds_up_nobody_and_its_stand_in_has_time_left(place: Place) -> None:
     told = place.tell("silent-1")
     assert told.status == 200
