@@ -40,6 +40,8 @@ class Line:
 def ring(bell: Bell, lines: Sequence[Line], budget: Budget) -> list[Line]:
     """The lines with everything told that they ask for, or owed; less what a process remembers to have been taken."""
     rings = [_owed(bell, ring) for line in lines for ring in line.rings]
+    if broken := {number for ring in rings for number in ring.to.broken}:
+        log(logging.ERROR, "routes that cannot be judged count as a match", routes=sorted(broken))
     delivered = iter(deliver_all([(ring.told, ring.to) for ring in rings], bell.channels, budget, bell.digest_over))
     return [_rung(line, [next(delivered) for _ in line.rings]) if line.rings else line for line in lines]
 

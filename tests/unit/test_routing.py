@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vaultbell import compose
+from vaultbell.budget import Budget
+from vaultbell.channels import Taken
 from vaultbell.notification import Notification
-from vaultbell.routing import Selection, select
-from vaultbell.settings import MATCHED, Route
+from vaultbell.report import Action, Result
+from vaultbell.ringing import Line, Ring, ring
+from vaultbell.routing import Miss, Selection, Verdict, explain, select
+from vaultbell.settings import MATCHED, Route, load
+from vaultbell.telemetry import LOG
 
 FACTS = {
     "operation_type": "backup",
@@ -174,3 +182,94 @@ def test_a_long_name_and_many_stars_take_no_time() -> None:
     began = time.process_time()
     assert not fits({"vault_name": "*a*b*a*b*a*b*c"}, named("ab" * 5_000))
     assert time.process_time() - began < 2
+
+
+# What becomes of each route, and why
+
+
+def test_each_route_says_what_became_of_it_and_which_fields_did_not_fit() -> None:
+    routes = (
+        route("a", match={"outcome": ["skipped", "partial"], "vault_name": "prod-*", "policy_id": "?", "region": "x*"}),
+        route("b", match={"severity": "critical"}, go_on=True),
+        route("c", match={"outcome": "failed"}),
+        route("d"),
+    )
+    steps = explain(replace(FAILED, region=None), routes)
+    assert [step.verdict for step in steps] == [Verdict.NOT_TAKEN, Verdict.TAKEN, Verdict.TAKEN, Verdict.NOT_ASKED]
+    assert steps[0].misses == (
+        Miss("outcome", ("skipped", "partial"), "failed"),
+        Miss("policy_id", ("?",), FACTS["policy_id"]),
+        Miss("region", ("x*",), None),
+    )
+    assert [step.misses for step in steps[1:]] == [(), (), ()]
+    assert [step.route for step in steps] == list(routes)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A route whose rule cannot be judged."""
+
+    channels: tuple[str, ...] = ("a",)
+    fallback: str | None = None
+    continue_: bool = False
+
+    @property
+    def patterns(self) -> Mapping[str, Sequence[str]]:
+        raise ArithmeticError("it is broken")
+
+
+def test_a_rule_that_cannot_be_judged_counts_as_a_match_and_hides_no_other() -> None:
+    routes = (Broken(fallback="mail"), route("b", match={"outcome": "failed"}), route("c"))
+    assert select(FAILED, routes) == Selection(("a", "b"), {"a": "mail"}, broken=(1,))
+    assert [step.verdict for step in explain(FAILED, routes)] == [Verdict.BROKEN, Verdict.TAKEN, Verdict.NOT_ASKED]
+    assert select(FAILED, [route("z", match={"outcome": "skipped"}), Broken(), route("c")]).broken == (2,)
+
+
+def test_a_broken_rule_that_would_tell_nobody_silences_nothing() -> None:
+    assert select(FAILED, (Broken(channels=()), route("b"))).channels == ("b",)
+
+
+def test_a_broken_rule_after_the_one_that_decides_is_not_asked() -> None:
+    assert select(FAILED, (route("a"), Broken(channels=("b",)))) == Selection(("a",))
+
+
+def test_what_cannot_be_compared_is_a_broken_rule_and_not_a_lost_alarm() -> None:
+    odd = replace(FAILED, facts={"vault_name": 7})  # type: ignore[dict-item]  # what a fact should never be
+    told = select(odd, (route("a", match={"vault_name": "prod-*"}), route("b")))
+    assert (told.channels, told.broken) == (("a", "b"), (1,))
+
+
+class Heard(logging.Handler):
+    """Keeps the lines of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, object]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.levelname, getattr(record, "fields", None)))
+
+
+class Place:
+    def __init__(self) -> None:
+        self.told = 0
+
+    def send(self, _notification: Notification, _budget: Budget) -> Taken:
+        self.told += 1
+        return Taken(200)
+
+
+def test_that_a_rule_is_broken_is_said_loudly() -> None:
+    environ = {"OS_REGION_NAME": "eu-de", "OS_PROJECT_ID": VALUES["project_id"] or ""}
+    places = {"a": Place(), "b": Place()}
+    bell = replace(compose.bell(load(environ, tells=False)), channels=places)
+    to = select(FAILED, (Broken(), route("b")))
+    heard = Heard()
+    LOG.addHandler(heard)
+    try:
+        (line,) = ring(bell, [Line(Result(Action.QUIET), (Ring(FAILED, to),))], Budget.of(5))
+    finally:
+        LOG.removeHandler(heard)
+    assert line.result.action is Action.NOTIFIED
+    assert [place.told for place in places.values()] == [1, 1]
+    assert heard.lines == [("ERROR", {"routes": [1]})]
