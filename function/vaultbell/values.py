@@ -154,10 +154,10 @@ def redis_store(text: str) -> None:
     installed("redis", "vaultbell[redis]")
 
 
-def installed(module: str, requirement: str) -> None:
-    """Raise ValueError, which says what to install, unless the module is there; it is not imported."""
+def installed(module: str, extra: str) -> None:
+    """Raise ValueError, which names the extra that brings it, unless the module is there; it is not imported."""
     if find_spec(module) is None:
-        raise ValueError(f"{module} is not installed: pip install '{requirement}'")
+        raise ValueError(f"{module} is not installed: it comes with the extra {extra}")
 
 
 def time_zone(text: str) -> None:
