@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultbell import sources
+from standin import Cloud
+from vaultbell import compose, settings, sources
 from vaultbell.errors import InvalidEvent, SettingsError
 from vaultbell.events import TaskRef
 from vaultbell.platforms.queue import letter as letters
 from vaultbell.platforms.queue.broker import CONFIRM_SECONDS, HEARTBEAT, LADDER, Broker
-from vaultbell.platforms.queue.consumer import ATTEMPTS_MOST, Judge
+from vaultbell.platforms.queue.consumer import ATTEMPTS_MOST, Consumer, Judge
 from vaultbell.platforms.queue.letter import ATTEMPTS, FIRST_TIME, NOT_BEFORE, Letter
 from vaultbell.report import Action, Receipt, Report, Result
 
@@ -247,6 +248,15 @@ def test_what_the_broker_moves_it_keeps_until_it_has_arrived() -> None:
 
 def test_an_unanswered_publication_is_noticed_before_a_heartbeat_hides_it() -> None:
     assert CONFIRM_SECONDS < HEARTBEAT / 2
+
+
+@pytest.mark.parametrize(("time_budget", "heartbeat"), [(25.0, HEARTBEAT), (44.0, HEARTBEAT), (60.0, 0), (900.0, 0)])
+def test_a_broker_does_not_miss_a_worker_that_is_long_at_work(
+    time_budget: float, heartbeat: int, mocked_cloud: Cloud
+) -> None:
+    bell = compose.bell(settings.load(mocked_cloud.env() | {"VAULTBELL_WEBHOOK_URL": "https://hooks.example.org"}))
+    consumer = Consumer(bell, Broker("amqp://localhost", "backups"), time_budget=time_budget)
+    assert consumer._broker.connection().heartbeat == heartbeat
 
 
 @pytest.mark.parametrize(
