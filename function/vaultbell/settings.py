@@ -345,10 +345,11 @@ def _channel_summary(channel: WebhookChannel | EmailChannel | AppriseChannel) ->
     return told | ({"proxy": host_of(channel.proxy)} if channel.proxy else {})
 
 
-def load(environ: Mapping[str, str], *, tells: bool = True) -> Settings:
+def load(environ: Mapping[str, str], *, tells: bool = True, looks: bool = True) -> Settings:
     """The settings, from the environment and the files that it names. Raises SettingsError, a line for each mistake.
 
-    `tells`: whether somebody is to be told anything, which takes a channel.
+    `tells`: whether somebody is to be told anything, which takes a channel; `looks`: whether anything is looked up,
+    which takes a cloud.
     """
     raw = RawSettings.read(environ, tells=tells)
     if not raw.whole:
@@ -359,7 +360,7 @@ def load(environ: Mapping[str, str], *, tells: bool = True) -> Settings:
         for detail in refused.errors(include_url=False):
             raw.mistake(*_in_our_words(detail))
         raise raw.error() from None
-    for path, words in (*_credential_mistakes(settings), *_route_mistakes(settings)):
+    for path, words in (*(_credential_mistakes(settings) if looks else ()), *_route_mistakes(settings)):
         raw.mistake(path, words)
     if raw.mistakes:
         raise raw.error()
