@@ -35,7 +35,7 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     items = list(dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep)))
     # What was looked up is told, however many there are: the rest comes again.
     looking = replace(handling, budget=budget.share(LOOKING)) if len(items) > 1 else handling
-    judged = bell.crew.map(partial(_judged, looking), items)
+    judged = bell.crew.map(partial(judged, looking), items)
     rung = iter(ringing.ring(bell, [line for lines in judged for line in lines], budget))
     lines: dict[Item, list[Line]] = {
         item: [next(rung) for _ in found] for item, found in zip(items, judged, strict=True)
@@ -47,17 +47,18 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
         swept += [covered] if covered else []
     report = _report([line for item in decoded.items for line in lines[item]], swept, decoded, reply=reply)
     for notification_id, taken in (pair for found in lines.values() for line in found for pair in line.taken):
-        if report.status == 200:
-            bell.memory.forget(notification_id)
-        else:
+        if report.comes_again:
             bell.memory.keep(notification_id, taken)
+        else:
+            bell.memory.forget(notification_id)
     for sweep in sweeps:
         if all(line.result.status == 200 for line in lines[sweep]):
             bell.heartbeat(budget)
     return report
 
 
-def _judged(handling: Handling, item: Item) -> list[Line]:
+def judged(handling: Handling, item: Item) -> list[Line]:
+    """What is made of one item. Of a sweep nothing is: it rings as it reads."""
     match item:
         case InvalidEvent():
             return [Line(Result.rejected(item))]
@@ -70,7 +71,7 @@ def _judged(handling: Handling, item: Item) -> list[Line]:
         case Alarm():
             return [handling.alarm(item)]
         case Sweep():
-            raise AssertionError("a sweep is not judged, it rings as it reads")
+            raise AssertionError("a sweep is not judged")
 
 
 def _report(lines: Sequence[Line], swept: Sequence[Swept], decoded: sources.Decoded, *, reply: bool) -> Report:

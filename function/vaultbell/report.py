@@ -133,6 +133,11 @@ class Report:
         return min((result.status for result in self.results), key=WORST_FIRST.index, default=200)
 
     @property
+    def comes_again(self) -> bool:
+        """Whether the event is handed back: whoever sent it is to send it once more."""
+        return self.status in (500, 503)
+
+    @property
     def retry_after(self) -> int:
         """When to come again, in whole seconds: the longest that any item was asked to wait."""
         waits = (result.retry_after for result in self.results if result.retry_after is not None)

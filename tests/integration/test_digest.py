@@ -117,3 +117,12 @@ def test_a_channel_that_hangs_does_not_hold_up_the_others(cloud: Cloud, receiver
     app_report = ask(batch(*logs))
     assert told(receiver)["/pager"] == 40
     assert app_report.status == 503
+
+
+def test_what_is_not_handed_back_is_not_remembered(cloud: Cloud, receiver: Receiver, ask: Ask) -> None:
+    log = cloud.outcome("failed")
+    named = {"operation_log_id": log["id"]}
+    assert ask({"events": [named, {"operation_log_id": "nonsense"}]}).status == 400
+    before = told(receiver)["/plain"]
+    assert ask(named).status == 200
+    assert told(receiver)["/plain"] == before + 1

@@ -210,4 +210,4 @@ def test_being_unsubscribed_is_told_loudly_and_not_undone(
     monkeypatch.setattr(logging.getLogger("vaultbell"), "propagate", True)
     admit(trust, SENDER.confirmation("UnsubscribeConfirmation"))
     assert asked(smn) == [CERTIFICATE_URL]
-    assert [record.levelname for record in caplog.records if record.name == "vaultbell"] == ["ERROR"]
+    assert {record.levelname for record in caplog.records if record.name == "vaultbell"} == {"ERROR"}
