@@ -35,10 +35,10 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     items = list(dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep)))
     # What was looked up is told, however many there are: the rest comes again.
     looking = replace(handling, budget=budget.share(LOOKING)) if len(items) > 1 else handling
-    judged = bell.crew.map(partial(judged, looking), items)
-    rung = iter(ringing.ring(bell, [line for lines in judged for line in lines], budget))
+    by_item = bell.crew.map(partial(judged, looking), items)
+    rung = iter(ringing.ring(bell, [line for lines in by_item for line in lines], budget))
     lines: dict[Item, list[Line]] = {
-        item: [next(rung) for _ in found] for item, found in zip(items, judged, strict=True)
+        item: [next(rung) for _ in found] for item, found in zip(items, by_item, strict=True)
     }
     sweeps = list(dict.fromkeys(item for item in decoded.items if isinstance(item, Sweep)))
     swept: list[Swept] = []
