@@ -43,17 +43,22 @@ class App:
 
 
 def app(settings: Settings) -> App:
-    """The function that these settings describe; what it is made of goes to the log, without secrets."""
-    telemetry.start(settings.log_level)
+    """The function that these settings describe."""
+    start(settings)
     doorkeeper = Doorkeeper(
         _text(settings.inbound_token),
         [secret.get_secret_value() for secret in settings.inbound_secrets],
     )
-    telemetry.log(logging.INFO, "started", settings=settings_.summary(settings))
     if doorkeeper.is_open:
         telemetry.log(logging.WARNING, "the door is open: neither VAULTBELL_INBOUND_TOKEN nor _SECRET is set")
     smn = SmnTrust(settings.smn_topics, Transport(allow_private=False, name="VAULTBELL_SMN_TOPICS"))
     return App(settings, doorkeeper, smn, bell(settings))
+
+
+def start(settings: Settings) -> None:
+    """Begin the log with what was set, without secrets."""
+    telemetry.start(settings.log_level)
+    telemetry.log(logging.INFO, "started", settings=settings_.summary(settings))
 
 
 def bell(settings: Settings) -> Bell:

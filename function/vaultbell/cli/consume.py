@@ -61,11 +61,12 @@ def broker(options: argparse.Namespace) -> Broker:
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """0: told to stop (SIGTERM, SIGINT), and everything in hand was finished or handed back."""
     place_of_work = broker(options)
-    app = compose.app(settings.load(environ))
+    found = settings.load(environ)
+    compose.start(found)
     consumer = Consumer(
-        app.bell,
+        compose.bell(found),
         place_of_work,
-        time_budget=app.settings.time_budget,
+        time_budget=found.time_budget,
         concurrency=options.concurrency,
         attempts_most=options.max_attempts,
     )
