@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vaultbell.cli import consume, lookup, queue, ring, sweep
+from vaultbell.cli import consume, explain, lookup, queue, ring, sweep
 from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
 
-COMMANDS = (consume, lookup, queue, ring, sweep)
+COMMANDS = (consume, explain, lookup, queue, ring, sweep)
 
 DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN = 0, 1, 2, 3
 
