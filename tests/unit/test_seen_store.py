@@ -65,7 +65,8 @@ def test_a_mistake_in_it_is_told_at_the_start_without_its_value(url: str, words:
 def test_without_the_extra_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "find_spec", lambda _name: None)
     told = refused("redis://seen.example.org")
-    assert told == "VAULTBELL_SEEN_URL: redis is not installed: pip install 'vaultbell[redis]'"
+    assert told.startswith("VAULTBELL_SEEN_URL: redis is not installed")
+    assert "vaultbell[redis]" in told
     assert load(ENVIRON).seen_url is None
 
 
