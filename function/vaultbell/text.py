@@ -49,12 +49,13 @@ def fit(text: str, limit: int, escape: Callable[[str], str] = str, size: Callabl
 
 def as_many(lines: Sequence[str], room: int, size: Callable[[str], int] = units) -> list[str]:
     """The first of the lines, as many as there is room for (each takes its size and one), and how many are left."""
+    if sum(size(line) + 1 for line in lines) <= room:
+        return list(lines)
     kept: list[str] = []
     used = 0
     for at, line in enumerate(lines):
-        last = f"{ELLIPSIS} and {len(lines) - at} more"
-        used += size(line) + 1
-        if used + (size(last) + 1 if at < len(lines) - 1 else 0) > room:
+        last, used = f"{ELLIPSIS} and {len(lines) - at} more", used + size(line) + 1
+        if used + size(last) + 1 > room:
             return [*kept, last]
         kept.append(line)
     return kept

@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vaultbell import digest
 from vaultbell.channels.email import SUBJECT_LIMIT, compose
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
@@ -254,3 +256,51 @@ def test_the_page_fetches_nothing_and_runs_nothing_and_knows_the_dark() -> None:
 @pytest.mark.parametrize(("severity", "colour"), [("critical", "#c62828"), ("warning", "#f9a825"), ("info", "#2e7d32")])
 def test_the_bar_has_the_colour_of_the_severity(severity: str, colour: str) -> None:
     assert f"background-color:{colour}" in part(read(replace(FAILED, severity=severity)), "html")
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_mail_says_what_to_do_and_where_to_look(kind: str) -> None:
+    text = html.unescape(part(read(FAILED), kind))
+    for told in ("Start the server", "https://console.otc.t-systems.com/cbr/?region=eu-de"):
+        assert told in text
+    assert text.index("Since") < text.index("Why") < text.index("What to do") < text.index("Where to look")
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_times_are_told_in_the_readers_zone_as_well(kind: str) -> None:
+    mail = message_from_bytes(compose(FAILED, SENDER, TO, ZoneInfo("Asia/Tokyo")).as_bytes(), policy=policy.default)
+    assert "2026-11-23 08:01 UTC (17:01 JST)" in part(mail, kind)
+    assert "JST" not in part(read(FAILED), kind)
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_digest_is_a_table_by_error_code_and_vault(kind: str) -> None:
+    full = {"error_code": "BackupService.6114", "error_message": "The vault is full."}
+    members = [replace(FAILED, id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed") for at in range(12)]
+    members.append(replace(with_facts(full), id="msg_" + "f" * 32, headline="Backup of <b>disk</b> failed"))
+    mail = read(digest.of(members))
+    assert mail["Subject"] == "[CRITICAL] 13 backup tasks want attention: 13 failed"
+    text = html.unescape(part(mail, kind))
+    wanted = [
+        "12 with BackupService.7102 in vault-prod",
+        "Start the server",
+        "Backup of ECS-0000 failed",
+        "2026-11-23 08:01 UTC",
+        "Backup of ECS-0011 failed",
+        "1 with BackupService.6114 in vault-prod",
+        "Expand the vault",
+        "Backup of <b>disk</b> failed",
+    ]
+    places = [text.rfind(told) if told.startswith("Backup of") else text.find(told) for told in wanted]
+    places.pop(3)  # it stands in each row
+    assert -1 not in places
+    assert places == sorted(places)
+    assert "<b>disk" not in part(mail, "html")
+
+
+def test_the_mail_of_an_end_tells_when_it_was_and_nothing_to_do() -> None:
+    good = replace(FAILED, type="cbr.task.resolved", outcome="succeeded", severity="info", facts={})
+    text = part(read(good), "plain")
+    assert "When: 2026-11-23 08:01 UTC" in text
+    assert "Since" not in text
+    assert "What to do" not in text

@@ -179,7 +179,12 @@ def test_a_digest_is_a_table_by_error_code_and_vault(name: str) -> None:
     shown = " ".join(texts(body(name, DIGEST))).replace("\\", "")
     places = [
         shown.find(text)
-        for text in ("[CRITICAL] 31 backup tasks want attention", "30 with BackupService.7102 in vault-daily:", "• ")
+        for text in (
+            "[CRITICAL] 31 backup tasks want attention",
+            "30 with BackupService.7102 in vault-daily:",
+            "What to do: Start the server",
+            "• Backup of ECS-0000 failed",
+        )
     ]
     assert -1 not in places
     assert places == sorted(places)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultbell.text import ELLIPSIS, cut, one_line, whole
+from vaultbell.text import ELLIPSIS, as_many, cut, fit, inert, one_line, units, whole
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,70 @@ def test_half_a_pair_becomes_the_sign_for_what_cannot_be_shown(text: str) -> Non
     assert whole(text) == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") or "\ufffd" in whole(text)
     assert len(whole(text)) == len(text)
     whole(text).encode()
+
+
+def doubled(text: str) -> str:
+    return text.replace("&", "&&")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("twelve chars", 12, "twelve chars"),
+        ("twelve chars", 11, "twelve cha…"),
+        ("twelve chars", 8, "twelve…"),
+        ("a&b", 4, "a&&b"),
+        ("a&bc", 4, "a&&…"),
+        ("a&bc", 3, "a…"),
+        ("&&&&", 5, "&&&&…"),
+        ("🔔🔔🔔", 6, "🔔🔔🔔"),
+        ("🔔🔔🔔", 5, "🔔🔔…"),
+        ("🔔🔔🔔", 4, "🔔…"),
+        ("ab", 1, "…"),
+    ],
+)
+def test_what_is_escaped_is_cut_between_two_characters(text: str, limit: int, shown: str) -> None:
+    assert fit(text, limit, doubled) == shown
+
+
+@given(st.text(st.characters() | st.just("&"), max_size=60), st.integers(1, 40))
+def test_what_fits_is_whole_and_what_does_not_is_marked(text: str, limit: int) -> None:
+    shown = fit(text, limit, doubled)
+    assert units(shown) <= limit
+    assert shown == doubled(text) or (shown.endswith(ELLIPSIS) and doubled(text).startswith(shown[:-1]))
+
+
+@pytest.mark.parametrize(("text", "number"), [("", 0), ("abc", 3), ("ä", 1), ("世", 1), ("🔔", 2), ("e\u0301", 2)])
+def test_length_is_counted_as_receivers_do(text: str, number: int) -> None:
+    assert units(text) == number
+
+
+@pytest.mark.parametrize(
+    ("room", "kept"),
+    [
+        (100, ["one", "two", "three"]),
+        (14, ["one", "two", "three"]),
+        (13, ["… and 3 more"]),
+        (0, ["… and 3 more"]),
+    ],
+)
+def test_of_lines_there_are_as_many_as_fit(room: int, kept: list[str]) -> None:
+    assert as_many(["one", "two", "three"], room) == kept
+
+
+def test_lines_that_are_left_out_are_counted() -> None:
+    shown = as_many([f"line {number}" for number in range(100)], 40)
+    assert shown == ["line 0", "line 1", "line 2", "… and 97 more"]
+    assert as_many([], 10) == []
+
+
+@given(st.lists(st.text(max_size=20), max_size=30), st.integers(20, 200))
+def test_lines_never_take_more_than_the_room(lines: list[str], room: int) -> None:
+    shown = as_many(lines, room)
+    assert sum(units(line) + 1 for line in shown) <= room
+    assert shown == lines or shown[-1] == f"… and {len(lines) - len(shown) + 1} more"
+
+
+def test_a_name_that_is_inert_reads_the_same_and_means_nothing() -> None:
+    assert inert("<!channel> @everyone <b>") == "<\u200b!channel> @\u200beveryone <\u200bb>"
+    assert inert("ECS-0001") == "ECS-0001"

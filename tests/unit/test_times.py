@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,19 @@ def test_times_are_written_in_utc() -> None:
     assert times.iso(time) == "2026-11-23T08:01:02Z"
     assert times.iso(time.replace(microsecond=584_000)) == "2026-11-23T08:01:02.584000Z"
     assert times.plain(time) == "2026-11-23 08:01 UTC"
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [
+        ("Europe/Berlin", "2026-11-23 23:01 UTC (2026-11-24 00:01 CET)"),
+        ("Europe/London", "2026-11-23 23:01 UTC (23:01 GMT)"),
+        ("America/New_York", "2026-11-23 23:01 UTC (18:01 EST)"),
+        ("Asia/Kolkata", "2026-11-23 23:01 UTC (2026-11-24 04:31 IST)"),
+    ],
+)
+def test_people_are_told_what_their_own_clock_says_as_well(zone: str, told: str) -> None:
+    assert times.plain(datetime(2026, 11, 23, 23, 1, tzinfo=UTC), ZoneInfo(zone)) == told
 
 
 @pytest.mark.parametrize(

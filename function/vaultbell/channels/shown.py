@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -58,14 +58,16 @@ def of(notification: Notification, zone: tzinfo | None = None) -> Message:
     shown = known(notification, zone)
     reason = shown.get("reason", "")
     asked = {name: key for name, key in ANSWERS.items() if key != "error_code" or shown.get(key, "") not in reason}
-    if notification.outcome == OutcomeName.SUCCEEDED:
+    if notification.members:
+        asked = {"The latest": "since"}  # each table has its own
+    elif notification.outcome == OutcomeName.SUCCEEDED:
         asked = {"When" if name == "Since" else name: key for name, key in asked.items()}
     return Message(
         title=f"[{label(notification)}] {shown.get('headline', '')}",
         answers=tuple((name, shown[key]) for name, key in asked.items() if key in shown),
         link=shown.get("link"),
         facts=tuple((name, text) for name, text in facts(shown) if text),
-        rows=tuple(line for heading, lines in groups(notification, zone) for line in (f"{heading}:", *lines)),
+        rows=tuple(line for table in tables(notification, zone) for line in _lines(table)),
         id=notification.id,
     )
 
@@ -111,13 +113,8 @@ def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table
     ]
 
 
-def groups(notification: Notification, zone: tzinfo | None = None) -> list[tuple[str, list[str]]]:
-    """The members of a digest by error code and vault: a heading, and a line for each."""
-    return [
-        (
-            f"{len(group.members)} with {one_line(group.error_code or 'no error code')}"
-            f" in {one_line(group.vault or 'no vault')}",
-            [f"• {one_line(member.headline)}, {times.plain(member.timestamp, zone)}" for member in group.members],
-        )
-        for group in digest.groups(notification.members)
-    ]
+def _lines(table: Table) -> Iterator[str]:
+    yield f"{table.title}:"
+    if table.next_step:
+        yield f"What to do: {table.next_step}"
+    yield from (f"• {headline}, {since}" for headline, since in table.rows)
