@@ -14,8 +14,7 @@ from vaultbell import settings as settings_
 from vaultbell import standard_webhooks, telemetry
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
-from vaultbell.channels import Channel
-from vaultbell.channels.formats import FORMATS
+from vaultbell.channels import Channel, formats
 from vaultbell.channels.formats.post import Options
 from vaultbell.channels.webhook import Webhook
 from vaultbell.cloud.cbr import Cbr
@@ -112,7 +111,7 @@ def channels(settings: Settings) -> dict[str, Channel]:
                     expires=channel.expires or EXPIRES,
                     zone=zone,
                 )
-                format_ = FORMATS[channel.format]
+                format_ = formats.of(channel.format)
                 return Webhook(
                     channel.url.get_secret_value(), keys, lambda told, now: format_(told, options, now), way_out
                 )

@@ -21,6 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vaultbell import digest, notification
+from vaultbell.channels import formats
 from vaultbell.channels.formats import FORMATS, discord, slack
 from vaultbell.channels.formats.post import Options, Post
 from vaultbell.cloud.operation_log import OperationLog
@@ -90,7 +91,7 @@ ALL = [(name, case) for name in FORMATS for case in CASES] + [(name, "digest") f
 
 
 def made(name: str, told: Notification, now: datetime = NOW, options: Options = OPTIONS) -> Post:
-    return FORMATS[name](told, options, now)
+    return formats.of(name)(told, options, now)
 
 
 def body(name: str, told: Notification, now: datetime = NOW) -> Any:  # noqa: ANN401 - any JSON value, looked into

@@ -19,7 +19,7 @@ from standin.sinks import Receiver
 from vaultbell import compose, digest, pipeline, settings
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
-from vaultbell.channels.formats import FORMATS
+from vaultbell.channels import formats
 from vaultbell.channels.formats.post import Options
 from vaultbell.errors import InvalidEvent, Transient
 from vaultbell.events import Event
@@ -174,7 +174,7 @@ def test_a_digest_is_described() -> None:
     )
     many = digest.of([one, replace(one, id="msg_" + "2" * 32)])
     for name, schema in (("default", "webhook"), ("cloudevent", "cloudevent")):
-        holds(schema, json.loads(FORMATS[name](many, Options(), now).body))
+        holds(schema, json.loads(formats.of(name)(many, Options(), now).body))
 
 
 @pytest.mark.parametrize("event", [{}, [], {"operation_log_id": "no"}, {"operation_log_id": "0" * 32}])

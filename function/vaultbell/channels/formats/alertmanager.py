@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from vaultbell import times
 from vaultbell.channels import shown
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
 from vaultbell.report import Object
@@ -24,13 +24,13 @@ LABEL_LIMIT = 255
 NO_ANNOTATIONS = {"headline", "reason", "id", "since", "project_id", "operation_type"}
 
 
-def post(notification: Notification, expires: timedelta, now: datetime) -> Post:
+def post(notification: Notification, options: Options, now: datetime) -> Post:
     """The alert. It ends `expires` after the outcome, and an hour ahead of `now` at least; a resolve has ended it."""
     at = notification.timestamp
     if notification.type == shown.RESOLVED:
         ends = min(at, now) if at > NO_TIME else now
     else:
-        ends = max(at + expires, now + LEAST_AHEAD)
+        ends = max(at + options.expires, now + LEAST_AHEAD)
     known = shown.known(notification)
     annotations = {
         "summary": known.get("headline", ""),

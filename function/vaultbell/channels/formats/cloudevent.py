@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from vaultbell import times
 from vaultbell.channels.formats import default
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.report import Object
 
 CONTENT_TYPE = "application/cloudevents+json"
 
 
-def post(notification: Notification) -> Post:
+def post(notification: Notification, _options: Options, _now: datetime) -> Post:
     """The notification in the structured content mode of the HTTP binding. Its id is the webhook's."""
     return Post(encoded(event(notification)), CONTENT_TYPE)
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from vaultbell import times
-from vaultbell.channels.formats.post import encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.report import Object
+
+
+def post(notification: Notification, _options: Options, _now: datetime) -> Post:
+    """The notification in our own words."""
+    return Post(body(notification))
 
 
 def body(notification: Notification) -> bytes:

@@ -7,11 +7,11 @@ mentioned; what others named has every character escaped that would mean somethi
 from __future__ import annotations
 
 import re
-from datetime import tzinfo
+from datetime import datetime
 
 from vaultbell import times
 from vaultbell.channels import shown
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
 from vaultbell.report import JSON, Object
@@ -22,9 +22,9 @@ COLOURS = {"critical": 0xC62828, "warning": 0xF9A825, "info": 0x2E7D32}
 _MARKUP = re.compile(r"([\\`*_~|<>\[\]#@:])")
 
 
-def post(notification: Notification, zone: tzinfo | None) -> Post:
+def post(notification: Notification, options: Options, _now: datetime) -> Post:
     """The message; its embed leads to the console."""
-    message = shown.of(notification, zone)
+    message = shown.of(notification, options.zone)
     rows = [fit(row, ROW_LIMIT, escape) for row in message.rows]
     lines = [f"**{name}:** {fit(text, ANSWER_LIMIT, escape)}" for name, text in message.answers]
     lines += as_many(rows, ROWS_LIMIT)

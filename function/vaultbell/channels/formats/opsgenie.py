@@ -6,8 +6,10 @@ Limits: message 130 characters, alias and entity 512, source 100, description 15
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from vaultbell.channels import shown
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.text import fit, inert
 
@@ -17,9 +19,9 @@ PRIORITIES = {"critical": "P1", "warning": "P3", "info": "P5"}
 NO_DETAILS = {"headline", "reason", "id", "since", "next_step", "link"}  # the description has them
 
 
-def post(notification: Notification, api_key: str) -> Post:
+def post(notification: Notification, options: Options, _now: datetime) -> Post:
     """The alert, or what closes it. The key of the API stands in a header."""
-    headers = {"Authorization": f"GenieKey {api_key}"}
+    headers = {"Authorization": f"GenieKey {options.api_key}"}
     message, known = shown.of(notification), shown.known(notification)
     lines = [f"{name}: {text}" for name, text in message.answers]
     lines += [f"Where to look: {message.link}"] if message.link else []

@@ -5,9 +5,11 @@ Limits: summary 1,024 characters, deduplication key 255, the whole 512 KB.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from vaultbell import times
 from vaultbell.channels import shown
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
 from vaultbell.report import Object
@@ -17,9 +19,9 @@ SUMMARY_LIMIT, NAME_LIMIT = 1_024, 255
 # The severities that PagerDuty knows are critical, error, warning, info: ours are among them.
 
 
-def post(notification: Notification, routing_key: str) -> Post:
+def post(notification: Notification, options: Options, _now: datetime) -> Post:
     """The event. Its key is the incident's, so that a repeat does not page again and a resolve finds what it ends."""
-    event: Object = {"routing_key": routing_key, "dedup_key": notification.incident}
+    event: Object = {"routing_key": options.routing_key, "dedup_key": notification.incident}
     if notification.type == shown.RESOLVED:
         return Post(encoded(event | {"event_action": "resolve"}))
     known = shown.known(notification)

@@ -6,10 +6,10 @@ where neither mentions nor markup nor addresses mean anything; `&`, `<` and `>` 
 
 from __future__ import annotations
 
-from datetime import tzinfo
+from datetime import datetime
 
 from vaultbell.channels import shown
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.report import JSON, Object
 from vaultbell.text import as_many, fit, one_line
@@ -17,9 +17,9 @@ from vaultbell.text import as_many, fit, one_line
 HEADER_LIMIT, SECTION_LIMIT, ANSWER_LIMIT, LINE_LIMIT = 150, 3_000, 900, 200
 
 
-def post(notification: Notification, zone: tzinfo | None) -> Post:
+def post(notification: Notification, options: Options, _now: datetime) -> Post:
     """The message. `text` is what a notice on a phone or a screen reader has instead of the blocks."""
-    message = shown.of(notification, zone)
+    message = shown.of(notification, options.zone)
     answers = [f"{name}: {fit(text, ANSWER_LIMIT, escape)}" for name, text in message.answers]
     rows = as_many([fit(row, LINE_LIMIT, escape) for row in message.rows], SECTION_LIMIT)
     facts = [f"{name}: {fit(text, LINE_LIMIT, escape)}" for name, text in message.facts]

@@ -7,10 +7,10 @@ what is left, the card's `{{DATE(…)}}`, is broken by a mark without width.
 from __future__ import annotations
 
 import json
-from datetime import tzinfo
+from datetime import datetime
 
 from vaultbell.channels import shown
-from vaultbell.channels.formats.post import Post, encoded
+from vaultbell.channels.formats.post import Options, Post, encoded
 from vaultbell.notification import Notification
 from vaultbell.report import JSON, Object
 from vaultbell.text import as_many, fit
@@ -22,9 +22,9 @@ LINE_COST = 120  # what a line takes besides its text
 STYLES = {"critical": "attention", "warning": "warning", "info": "good"}
 
 
-def post(notification: Notification, zone: tzinfo | None) -> Post:
+def post(notification: Notification, options: Options, _now: datetime) -> Post:
     """The message with its card."""
-    message = shown.of(notification, zone)
+    message = shown.of(notification, options.zone)
     rows = [_fit(row, ROW_LIMIT) for row in message.rows]
     lines: list[JSON] = [
         *(_line(_run(f"{name}: ", weight="Bolder"), _run(_fit(text, ANSWER_LIMIT))) for name, text in message.answers),
