@@ -563,6 +563,14 @@ def test_what_is_no_redis_costs_its_own_time_and_everything_rings(
     assert len(left_alone(log)) == 1
 
 
+def test_a_store_that_did_not_answer_is_not_asked_at_every_ring(told: Notification) -> None:
+    asked: list[socket.socket] = []
+    with speaking(asked.append) as url, closing(Store(url, patience=0.2)) as store:
+        channel = ToldOnce("ops", Place(), store)
+        assert [channel.send(told, seconds(30)) for _ in range(5)] == [Taken(200)] * 5
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("kind", ["text", "list"])
 def test_a_key_that_holds_something_else_suppresses_nothing(
     own: OwnRedis, told: Notification, log: list[str], kind: str
