@@ -330,6 +330,7 @@ def summary(settings: Settings) -> Object:
         "platform": settings.platform,
         "unfinished": settings.unfinished,
         "time_budget": settings.time_budget,
+        "seen_store": host_of(settings.seen_url.get_secret_value()) if settings.seen_url else None,
         "proxies": settings.proxies,
     }
 

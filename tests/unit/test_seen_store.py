@@ -10,7 +10,7 @@ import pytest
 from serving import FUNCTION
 from vaultbell import values
 from vaultbell.errors import SettingsError
-from vaultbell.settings import load
+from vaultbell.settings import load, summary
 
 ENVIRON = {
     "OS_PROJECT_ID": "0123456789abcdef0123456789abcdef",
@@ -39,6 +39,13 @@ def test_every_address_of_a_redis_is_taken(url: str) -> None:
     found = load({**ENVIRON, "VAULTBELL_SEEN_URL": url}).seen_url
     assert found
     assert found.get_secret_value() == url
+
+
+def test_the_log_of_the_start_names_its_host_alone() -> None:
+    found = load({**ENVIRON, "VAULTBELL_SEEN_URL": "redis://user:m4rker@seen.example.org/3"})
+    assert summary(found)["seen_store"] == "seen.example.org"
+    assert "m4rker" not in str(summary(found))
+    assert summary(load(ENVIRON))["seen_store"] is None
 
 
 @pytest.mark.parametrize(
