@@ -411,3 +411,21 @@ def test_the_event_may_come_by_the_standard_input(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(named(SUCCEEDED)).encode())))
     assert cli.main(["explain", "-"]) == 0
     assert "outcome   succeeded (info)" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(cloud: Cloud, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"operation_log_id": cloud.outcome("failed")["id"]}))
+    settings_ = cloud.env() | {"VAULTBELL_WEBHOOK_URL": "https://hooks.example.org/", "PYTHONPATH": str(FUNCTION)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "vaultbell.cli", "explain", str(event)],
+        env=environment(settings_),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()  # before it has written anything
+        assert process.stderr.read() == ""
+    assert process.returncode == 0

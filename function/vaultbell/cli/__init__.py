@@ -34,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         status: int = options.run(options, os.environ)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads us has seen enough: `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the exit complain
+        return DONE
     except (SettingsError, InvalidEvent) as error:
         print(f"vaultbell: {error}", file=sys.stderr)
         return WRONG_USE
