@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from standin.sinks import Receiver
+from told import FAILED as _FAILED
 from vaultbell import compose, settings
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken
@@ -28,20 +28,11 @@ from vaultbell.routing import Selection
 # Apprise's own mail looks for a module of older Pythons.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
-FAILED = Notification(
-    id="msg_0123456789abcdef0123456789abcdef",
-    type="cbr.task.failed",
-    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
-    outcome="failed",
-    severity="critical",
-    headline="Backup of ECS-0001 failed",
+FAILED = replace(
+    _FAILED,
     summary="Backup of ECS-0001 failed: The server is stopped. (BackupService.7102)",
     reason="The server is stopped. (BackupService.7102)",
-    incident="inc_fedcba9876543210fedcba9876543210",
-    project_id="0123456789abcdef0123456789abcdef",
-    region="eu-de",
     facts={"resource_name": "ECS-0001", "vault_name": "vault-prod", "error_code": "BackupService.7102"},
-    operation_log={},
 )
 CLOUD = {"OS_PROJECT_ID": "0123456789abcdef0123456789abcdef", "OS_REGION_NAME": "eu-de"}
 

@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
 
 from standin.certificates import Authority, Certificate
 from standin.sinks import Mailbox
+from told import FAILED
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken
 from vaultbell.channels.email import Email
@@ -27,21 +27,6 @@ Tls = Literal["starttls", "implicit", "off"]
 
 LOGIN = ("bell", "s3cret pass")
 TAKEN = Taken(250)
-FAILED = Notification(
-    id="msg_0123456789abcdef0123456789abcdef",
-    type="cbr.task.failed",
-    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
-    outcome="failed",
-    severity="critical",
-    headline="Backup of ECS-0001 failed",
-    summary="Backup of ECS-0001 failed: The server is stopped.",
-    reason="The server is stopped.",
-    incident="inc_fedcba9876543210fedcba9876543210",
-    project_id=None,
-    region=None,
-    facts={},
-    operation_log={},
-)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ import pytest
 
 from standin.certificates import Authority
 from standin.sinks import Receiver
+from told import FAILED as _FAILED
 from vaultbell import compose, standard_webhooks
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel, Taken
@@ -28,19 +29,8 @@ from vaultbell.routing import Selection
 from vaultbell.settings import Settings, load
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2, 3)]
-FAILED = Notification(
-    id="msg_0123456789abcdef0123456789abcdef",
-    type="cbr.task.failed",
-    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
-    outcome="failed",
-    severity="critical",
-    headline="Backup of ECS-0001 failed",
-    summary="Backup of ECS-0001 failed: The server is stopped.",
-    reason="The server is stopped.",
-    incident="inc_fedcba9876543210fedcba9876543210",
-    project_id="0123456789abcdef0123456789abcdef",
-    region="eu-de",
-    facts={},
+FAILED = replace(
+    _FAILED,
     operation_log={"id": "4827f2da-b008-4507-ab7d-42d0df5ed912", "vault_name": "Tresor Ä"},
 )
 

@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from told import FAILED
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel, Taken
 from vaultbell.delivery import AT_ONCE, Delivered, deliver, deliver_all
@@ -20,21 +20,6 @@ from vaultbell.notification import Notification
 from vaultbell.report import Receipt
 from vaultbell.routing import Selection
 
-FAILED = Notification(
-    id="msg_0123456789abcdef0123456789abcdef",
-    type="cbr.task.failed",
-    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
-    outcome="failed",
-    severity="critical",
-    headline="Backup of ECS-0001 failed",
-    summary="Backup of ECS-0001 failed: The server is stopped.",
-    reason="The server is stopped.",
-    incident="inc_fedcba9876543210fedcba9876543210",
-    project_id=None,
-    region=None,
-    facts={},
-    operation_log={},
-)
 TAKEN = Taken(202)
 REFUSED = Permanent("it answered 404", status=404)
 BUSY = Transient("it answered 503", status=503)

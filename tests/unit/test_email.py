@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from zoneinfo import ZoneInfo
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from told import FAILED as _FAILED
 from vaultbell import digest
 from vaultbell.channels.email import SUBJECT_LIMIT, compose
 from vaultbell.notification import Notification
@@ -30,20 +30,11 @@ FACTS = {
     "started_at": "2026-11-23T07:00:00.123Z",
     "ended_at": "2026-11-23T08:01:00Z",
 }
-FAILED = Notification(
-    id="msg_0123456789abcdef0123456789abcdef",
-    type="cbr.task.failed",
-    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
-    outcome="failed",
-    severity="critical",
-    headline="Backup of ECS-0001 failed",
+FAILED = replace(
+    _FAILED,
     summary="Backup of ECS-0001 failed: The server is stopped. (BackupService.7102)",
     reason="The server is stopped. (BackupService.7102)",
-    incident="inc_fedcba9876543210fedcba9876543210",
-    project_id="0123456789abcdef0123456789abcdef",
-    region="eu-de",
     facts=FACTS,
-    operation_log={},
 )
 SENDER, TO = "Vaultbell <bell@example.org>", ("ops@example.com",)
 

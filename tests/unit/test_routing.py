@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from told import FAILED as _FAILED
 from vaultbell import compose
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken
@@ -34,20 +34,9 @@ FACTS = {
     "policy_id": "8d4b1c92-6e2f-4f0a-b7a5-1c3e5d7f9a20",
     "error_code": "BackupService.7102",
 }
-FAILED = Notification(
-    id="msg_0123456789abcdef0123456789abcdef",
-    type="cbr.task.failed",
-    timestamp=datetime(2026, 11, 23, 8, 1, tzinfo=UTC),
-    outcome="failed",
-    severity="critical",
-    headline="Backup of ECS-0001 failed",
-    summary="Backup of ECS-0001 failed: The server is stopped.",
-    reason="The server is stopped.",
-    incident="inc_fedcba9876543210fedcba9876543210",
-    project_id="0123456789abcdef0123456789abcdef",
-    region="eu-de",
+FAILED = replace(
+    _FAILED,
     facts=FACTS,
-    operation_log={},
 )
 VALUES = {"outcome": "failed", "severity": "critical", "project_id": FAILED.project_id, "region": "eu-de", **FACTS}
 
