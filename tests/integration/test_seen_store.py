@@ -25,7 +25,7 @@ from serving import FUNCTION, environment, free_port
 from standin import Cloud
 from standin.certificates import Authority
 from standin.sinks import Receiver
-from unit.test_delivery import FAILED
+from told import FAILED
 from vaultbell import compose, pipeline, seen_store, settings
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
