@@ -21,7 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vaultbell import digest, notification
-from vaultbell.channels import formats
+from vaultbell.channels import formats, shown
 from vaultbell.channels.formats import FORMATS, discord, slack
 from vaultbell.channels.formats.post import Options, Post
 from vaultbell.cloud.operation_log import OperationLog
@@ -118,8 +118,8 @@ def golden(name: str, case: str) -> str:
     """What is POSTed, for people to read: the body is taken apart."""
     post = made(name, {**CASES, "digest": DIGEST}[case])
     headers = {"Content-Type": post.content_type, **post.headers}
-    shown = {"path": post.path, "headers": headers, "body": json.loads(post.body)}
-    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    sent = {"path": post.path, "headers": headers, "body": json.loads(post.body)}
+    return json.dumps(sent, indent=2, ensure_ascii=False) + "\n"
 
 
 @pytest.mark.parametrize(("name", "case"), ALL)
@@ -146,7 +146,7 @@ def test_a_repeat_is_the_same_byte_for_byte(name: str, case: str) -> None:
 @pytest.mark.parametrize("name", CHAT_FORMATS)
 def test_a_chat_is_told_what_since_when_why_what_to_do_and_where(name: str) -> None:
     value = body(name, FAILED)
-    shown = " ".join(texts(value.get("blocks", value))).replace("\\", "")
+    read = " ".join(texts(value.get("blocks", value))).replace("\\", "")
     wanted = [
         "[CRITICAL] Backup of db-server-01 failed",
         "2025-11-23 02:04 UTC (03:04 CET)",
@@ -154,10 +154,10 @@ def test_a_chat_is_told_what_since_when_why_what_to_do_and_where(name: str) -> N
         "Start the server, or take it out of the vault",
         "vault-daily",
     ]
-    places = [shown.find(text) for text in wanted]
+    places = [read.find(text) for text in wanted]
     assert -1 not in places
     assert places == sorted(places)
-    assert LINK in shown
+    assert LINK in read
 
 
 @pytest.mark.parametrize("name", CHAT_FORMATS)
@@ -170,16 +170,16 @@ def test_without_a_zone_a_chat_is_told_utc_alone(name: str) -> None:
 @pytest.mark.parametrize("name", CHAT_FORMATS)
 def test_what_is_not_known_is_not_shown(name: str) -> None:
     bare = replace(CASES["resolved"], facts={}, region=None, project_id=None, reason="", timestamp=NO_TIME)
-    shown = made(name, bare).body.decode()
+    read = made(name, bare).body.decode()
     for word in ("Since", "Why", "What to do", "console", "Project", "None", "1970"):
-        assert word not in shown
+        assert word not in read
 
 
 @pytest.mark.parametrize("name", CHAT_FORMATS)
 def test_a_digest_is_a_table_by_error_code_and_vault(name: str) -> None:
-    shown = " ".join(texts(body(name, DIGEST))).replace("\\", "")
+    read = " ".join(texts(body(name, DIGEST))).replace("\\", "")
     places = [
-        shown.find(text)
+        read.find(text)
         for text in (
             "[CRITICAL] 31 backup tasks want attention",
             "30 with BackupService.7102 in vault-daily:",
@@ -189,8 +189,8 @@ def test_a_digest_is_a_table_by_error_code_and_vault(name: str) -> None:
     ]
     assert -1 not in places
     assert places == sorted(places)
-    assert "Backup of ECS-0000 failed" in shown
-    assert re.search(r"… and \d+ more", shown) or "Backup of ECS-0029 failed" in shown
+    assert "Backup of ECS-0000 failed" in read
+    assert re.search(r"… and \d+ more", read) or "Backup of ECS-0029 failed" in read
 
 
 def test_a_digest_for_programs_has_all_members_with_their_own_ids() -> None:
@@ -454,6 +454,19 @@ def test_hostile_names_stay_names_within_the_receivers_limits(name: str, hostile
     KEPT[name](body(name, replace(bad, type="cbr.task.resolved", severity="info")))
     if name in CHAT_FORMATS:
         KEPT[name](body(name, digest.of([replace(bad, id=f"msg_{at}") for at in range(100)])))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("sign", ["x", "&", "<", "{", '"', "_", "\U0001f514"])
+def test_even_if_everything_is_too_long_the_limits_are_kept(name: str, sign: str) -> None:
+    """Each fact that there can be, and all different, so that none is left out as told already."""
+    known = {key for keys in (*shown.FACTS.values(), ("error_code", "error_message")) for key in keys}
+    facts = {key: f"{key} {sign * 5_000}" for key in known}
+    worst = replace(FAILED, headline=sign * 5_000, summary=sign * 5_000, reason=sign * 5_000, facts=facts)
+    KEPT[name](body(name, worst))
+    if name in CHAT_FORMATS:
+        members = [replace(worst, facts={**facts, "vault_name": f"{at} {sign * 5_000}"}) for at in range(40)]
+        KEPT[name](body(name, digest.of([*members, *members])))
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300) | st.sampled_from(HOSTILE)

@@ -17,7 +17,8 @@ from vaultbell.outcome import NO_TIME
 from vaultbell.report import JSON, Object
 from vaultbell.text import as_many, fit
 
-TITLE_LIMIT, ANSWER_LIMIT, ROWS_LIMIT, ROW_LIMIT, FACT_LIMIT = 256, 700, 1_500, 200, 150
+# With a dozen facts there is room for two long answers; a digest, which has neither, may fill the description.
+TITLE_LIMIT, ANSWER_LIMIT, FACT_LIMIT, ROW_LIMIT, ROWS_LIMIT = 256, 1_400, 150, 200, 3_800
 COLOURS = {"critical": 0xC62828, "warning": 0xF9A825, "info": 0x2E7D32}
 _MARKUP = re.compile(r"([\\`*_~|<>\[\]#@:])")
 

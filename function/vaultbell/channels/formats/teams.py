@@ -16,8 +16,9 @@ from vaultbell.report import JSON, Object
 from vaultbell.text import as_many, fit
 
 CARD = "application/vnd.microsoft.card.adaptive"
-# In bytes of the JSON, for each of them and for all rows; with a dozen facts they leave the card room for itself.
-TITLE_LIMIT, ANSWER_LIMIT, FACT_LIMIT, ROW_LIMIT, ROWS_LIMIT = 1_200, 2_000, 400, 400, 4_000
+# In bytes of the JSON. With a dozen facts there is room for two long answers; a digest, which has neither, may fill
+# the card.
+TITLE_LIMIT, ANSWER_LIMIT, FACT_LIMIT, ROW_LIMIT, ROWS_LIMIT = 1_200, 2_500, 600, 400, 15_000
 LINE_COST = 120  # what a line takes besides its text
 STYLES = {"critical": "attention", "warning": "warning", "info": "good"}
 
