@@ -21,7 +21,7 @@ FACTS = {
     "Project": ("project_id",),
     "Region": ("region",),
     "Operation": ("operation_type",),
-    "Percent": ("progress",),
+    "Progress": ("progress",),
     "Policy": ("policy_id",),
     "Task": ("operation_log_id",),
     **{key.removesuffix("_at").capitalize(): (key,) for key in TIMES},
@@ -88,6 +88,8 @@ def known(notification: Notification, zone: tzinfo | None = None) -> dict[str, s
     }
     told |= {key: getattr(notification, key) for key in ("id", "severity", "headline", "reason")}
     shown = {key: text for key, value in told.items() if (text := one_line(value or ""))}
+    if shown.get("progress", "").isdecimal():
+        shown["progress"] += " %"
     moments = {key: times.read(shown.get(key)) for key in TIMES}
     if notification.timestamp > NO_TIME:
         moments["since"] = notification.timestamp
