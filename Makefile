@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test lint format lock clean
+.PHONY: help venv demo run test check-infra package lint format lock clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(READY) ## The virtual environment with all tools, from the lock
 
@@ -30,6 +30,12 @@ run: $(READY) ## The function on PORT (8080), with the settings of the environme
 
 test: $(READY) ## Every test
 	$(BIN)/pytest
+
+check-infra: $(READY) ## What is deployed: Terraform's own checks, and the zip on a bare Python 3.12
+	$(BIN)/pytest tests/infra tests/infra/check_*.py
+
+package: $(READY) ## The zip for FunctionGraph, in dist/
+	$(BIN)/python infra/package.py
 
 lint: $(READY) ## Rules, format and types
 	$(BIN)/ruff check .
