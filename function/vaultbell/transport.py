@@ -21,7 +21,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import certifi
@@ -38,6 +38,7 @@ from urllib3.util import parse_url
 from vaultbell import addresses
 from vaultbell.budget import Budget
 from vaultbell.errors import Permanent, Transient
+from vaultbell.pool import Pool
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -250,14 +251,16 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=POOLS, pool_maxsize=POOL_SIZE)
         self._transport = transport
         self._classes = _pool_classes(transport)
-        self.poolmanager.pool_classes_by_scheme = self._classes
         self._pool = lru_cache(maxsize=POOLS)(self._new_pool)  # finding it anew costs as much as parsing an answer
 
     def _new_pool(self, scheme: str, host: str, port: int) -> HTTPConnectionPool:
-        proxy = self._transport.proxy_for(scheme, host, port)
-        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
-        tls = {"ssl_context": self._transport.tls} if scheme == "https" else {}
-        return manager.connection_from_host(host, port, scheme, pool_kwargs=tls)
+        transport = self._transport
+        if proxy := transport.proxy_for(scheme, host, port):
+            tls = {"ssl_context": transport.tls} if scheme == "https" else {}
+            return self.proxy_manager_for(proxy).connection_from_host(host, port, scheme, pool_kwargs=tls)
+        kind = _DirectTLS if scheme == "https" else _Direct
+        # of a pool, the adapter asks no more than `urlopen`
+        return cast("HTTPConnectionPool", Pool(lambda: kind(transport, host, port), POOL_SIZE))
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: object) -> ProxyManager:
         if _target(proxy).scheme == "https":
@@ -287,8 +290,27 @@ class _Adapter(HTTPAdapter):
         return response
 
 
+class _Direct(http.client.HTTPConnection):
+    """A connection of the transport's: guarded, and on a socket that knows the deadline."""
+
+    def __init__(self, transport: Transport, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self._transport = transport
+
+    def connect(self) -> None:
+        self.sock = self._transport.connected(self.host, self.port, Budget(_deadline.at))
+
+
+class _DirectTLS(_Direct):
+    default_port = PORTS["https"]
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._transport.tls.wrap_socket(self.sock, server_hostname=self.host.rstrip("."))
+
+
 def _pool_classes(transport: Transport) -> dict[str, type[HTTPConnectionPool]]:
-    """Pools whose connections are the transport's: guarded, and on sockets that know the deadline."""
+    """Pools for the way through a proxy, whose connections are the transport's as well."""
 
     class Seam(HTTPConnection):
         # The one seam that urllib3 offers for another kind of socket: its own SOCKS support overrides it too.
