@@ -5,6 +5,7 @@ Nothing is fetched: the providers are stood in for (standin_provider.py). `make 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import package
 from infra.planted import MISTAKES, TEMPLATES, Mistake, copy
 from infra.standin_provider import running
 from vaultbell import sources
@@ -28,6 +30,29 @@ NEEDED = (1, 7)  # the first that mocks providers
 ROOTS = [".", "huawei", "examples/complete"]
 PERIODS = [5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440]
 LAGS = [0, 1, 5, 13, 90]
+FINDS = f"""
+mock_provider "CLOUD" {{
+  mock_data "huaweicloud_identity_projects" {{
+    defaults = {{ projects = [{{ id = "0" }}] }}
+  }}
+}}
+
+variables {{
+  region         = "eu-de"
+  project_name   = "eu-de"
+  webhook_url    = "https://hooks.example.org/bell"
+  failure_emails = ["ops@example.org"]
+}}
+
+run "found" {{
+  command = plan
+
+  assert {{
+    condition     = output.package_sha256 == "{hashlib.sha256(b"the zip").hexdigest()}"
+    error_message = "not found"
+  }}
+}}
+"""
 
 
 def _missing() -> str | None:
@@ -95,6 +120,17 @@ def test_a_templates_own_tests_pass(terraform: Run, templates: Path, root: str, 
     passed = re.search(r"Success! (\d+) passed, 0 failed\.", told)
     assert passed, told
     assert int(passed[1]) >= least
+
+
+@pytest.mark.parametrize(("root", "cloud"), [(".", "opentelekomcloud"), ("huawei", "huaweicloud")])
+def test_the_zip_is_found_where_make_package_puts_it(terraform: Run, tmp_path: Path, root: str, cloud: str) -> None:
+    folder = copy(tmp_path / "infra") / root
+    built = tmp_path / package.OUTPUT.relative_to(package.TOP)
+    built.parent.mkdir()
+    built.write_bytes(b"the zip")
+    (folder / "tests" / "zip.tftest.hcl").write_text(FINDS.replace("CLOUD", cloud), "utf-8")
+    done(terraform(folder, "init", "-backend=false"))
+    assert "Success! 1 passed" in done(terraform(folder, "test", "-no-color", "-filter=tests/zip.tftest.hcl"))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
