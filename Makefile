@@ -32,7 +32,7 @@ test: $(READY) ## Every test
 	$(BIN)/pytest
 
 check-infra: $(READY) ## What is deployed: Terraform's own checks, and the zip on a bare Python 3.12
-	$(BIN)/pytest tests/infra tests/infra/check_*.py
+	$(BIN)/pytest tests/infra/test_*.py tests/infra/check_*.py
 
 package: $(READY) ## The zip for FunctionGraph, in dist/
 	$(BIN)/python infra/package.py
