@@ -244,6 +244,21 @@ def _fault(host: str, error: BaseException) -> Transient | Permanent:
     return Transient(f"{host}: no connection{f' ({os.strerror(number)})' if number else ''}")
 
 
+class _Request(requests.PreparedRequest):
+    """A request as it is sent: preparing it would cost more than the network on loopback."""
+
+    def __init__(self, method: str, target: _Target, path: str, headers: Mapping[str, str], body: bytes | None) -> None:
+        super().__init__()
+        self.target = target
+        self.method, self.url, self.body = method, target.url + path, body
+        self.path = (target.path.removesuffix("/") if path else target.path) + path
+        self.headers = {"User-Agent": "vaultbell", **headers}  # type: ignore[assignment]  # a dict does, at less cost
+        if target.authorization:
+            self.headers["Authorization"] = target.authorization
+        if body is not None:
+            self.headers["Content-Length"] = str(len(body))
+
+
 class _Adapter(HTTPAdapter):
     """requests' adapter on our sockets and our TLS context. All that is overridden here is meant to be."""
 
@@ -272,16 +287,18 @@ class _Adapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, *_: object, **__: object
     ) -> HTTPConnectionPool:
-        target = _target(str(request.url))
+        return self._pool_of(cast("_Request", request).target)
+
+    def _pool_of(self, target: _Target) -> HTTPConnectionPool:
         return self._pool(target.scheme, target.host, target.port)
 
     def cert_verify(self, *_: object, **__: object) -> None:
         """Do nothing: the context has its CAs, and requests would load them again for each connection."""
 
     def request_url(self, request: requests.PreparedRequest, *_: object) -> str:
-        target = _target(str(request.url))
-        forwarded = target.scheme == "http" and self._pool(target.scheme, target.host, target.port).proxy
-        return target.url if forwarded else target.path
+        request = cast("_Request", request)
+        forwarded = request.target.scheme == "http" and self._pool_of(request.target).proxy
+        return str(request.url) if forwarded else request.path
 
     def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
         """Without cookies and guesses at an encoding."""
@@ -415,6 +432,7 @@ class Transport:
         self,
         method: str,
         url: str,
+        path: str = "",
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
@@ -423,21 +441,16 @@ class Transport:
     ) -> Answer:
         """Ask once. Every status is an answer, a redirect too: it is not followed.
 
-        `read` is how many bytes of the body are taken; with 0 the status line decides, and the body is only what has
-        come along with it. Raises Transient (no connection, no answer in time, one that is cut short, longer than
-        `read` or not HTTP) and Permanent (refused address, untrusted certificate, an address that is not http(s)).
+        `path` follows an address that has no query of its own, as it is to be sent. `read` is how many bytes of the
+        body are taken; with 0 the status line decides, and the body is only what has come along with it. Raises
+        Transient (no connection, no answer in time, one that is cut short, longer than `read` or not HTTP) and
+        Permanent (refused address, untrusted certificate, an address that is not http(s)).
         """
         try:
             target = _target(url)
         except ValueError:
             raise Permanent(f"{self.name or 'the address'}: this is no http(s) address") from None
-        request = requests.PreparedRequest()
-        request.method, request.url, request.body = method, target.url, body
-        request.headers = {"User-Agent": "vaultbell", **headers}  # type: ignore[assignment]  # a dict does, at less cost
-        if target.authorization:
-            request.headers["Authorization"] = target.authorization
-        if body is not None:
-            request.headers["Content-Length"] = str(len(body))
+        request = _Request(method, target, path, headers, body)
         try:
             with self.bound(budget):
                 response = self._made().send(request)

@@ -113,10 +113,9 @@ class Cbr:
 
     def _get(self, project: Project, path: str, budget: Budget, holds: Callable[[Object], T | None]) -> T:
         """What a good answer holds, by the function that finds it in its body (None: it is not there)."""
-        url = self.endpoints.cbr(project.region) + path
 
         def once() -> T:
-            answer = self._proved(project, url, budget)
+            answer = self._proved(project, path, budget)
             listed = answer.status == 404 and holds is _page and answers.code_of(answer) is None
             if answer.status // 100 == 2 or listed:  # the list's 404 is documented with the list's own body
                 found = holds(answers.object_in("the API", answer))
@@ -132,19 +131,21 @@ class Cbr:
 
         return answers.tried(once, budget)
 
-    def _proved(self, project: Project, url: str, budget: Budget) -> Answer:
+    def _proved(self, project: Project, path: str, budget: Budget) -> Answer:
         """The answer to a request with our credentials; they are renewed once where they are refused."""
-        proof = self.credentials.headers("GET", url, project, budget)
-        answer = self._send(url, proof, budget)
+        base = self.endpoints.cbr(project.region)
+        proof = self.credentials.headers("GET", base + path, project, budget)
+        answer = self._send(base, path, proof, budget)
         if _unauthenticated(answer) and self.credentials.renew(project, proof):
-            answer = self._send(url, self.credentials.headers("GET", url, project, budget), budget)
+            proof = self.credentials.headers("GET", base + path, project, budget)
+            answer = self._send(base, path, proof, budget)
         return answer
 
-    def _send(self, url: str, proof: Mapping[str, str], budget: Budget) -> Answer:
+    def _send(self, base: str, path: str, proof: Mapping[str, str], budget: Budget) -> Answer:
         headers = {"Accept": "application/json", **proof}
         try:
             return self.http.send(
-                "GET", url, headers=headers, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
+                "GET", base, path, headers=headers, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
             )
         except Permanent as error:  # an untrusted certificate, say: ours to put right
             raise Misconfigured(f"the API: {error.message}", cause="endpoint") from None

@@ -14,7 +14,7 @@ import json
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
 
 from vaultbell import times
 from vaultbell.report import Object
@@ -78,11 +78,12 @@ Code = Annotated[str | None, BeforeValidator(_code)]
 Count = Annotated[int | None, BeforeValidator(_count)]
 Truth = Annotated[bool | None, BeforeValidator(_truth)]
 Time = Annotated[datetime | None, BeforeValidator(times.read)]
-Texts = Annotated[list[str], BeforeValidator(_texts)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 _Lenient = BeforeValidator(_block)
 
 
 class _Table(BaseModel):
+    # Tuples and frozen blocks can be shared: a default that could change would be copied for each log.
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
@@ -137,8 +138,8 @@ class IncludeVolume(_Table):
 class ResourceExtraInfo(_Table):
     """Table 13, ResourceExtraInfo: which disks of a server are backed up, where not all of them are."""
 
-    exclude_volumes: Texts = Field(default_factory=list)  # ids of those that are not
-    include_volumes: Annotated[list[IncludeVolume], BeforeValidator(_blocks)] = Field(default_factory=list)  # beyond
+    exclude_volumes: Texts = ()  # ids of those that are not
+    include_volumes: Annotated[tuple[IncludeVolume, ...], BeforeValidator(_blocks)] = ()  # beyond
 
 
 class Resource(_Table):
@@ -155,7 +156,7 @@ class RemoveResources(_Table):
 
     fail_count: Count = None  # resources that failed to be removed
     total_count: Count = None  # backups deleted
-    resources: Annotated[list[Resource], BeforeValidator(_blocks)] = Field(default_factory=list)
+    resources: Annotated[tuple[Resource, ...], BeforeValidator(_blocks)] = ()
 
 
 class Restore(_Table):
