@@ -48,6 +48,8 @@ def ring(bell: Bell, lines: Sequence[Line], budget: Budget) -> list[Line]:
 
 def _owed(bell: Bell, ring: Ring) -> Ring:
     taken = bell.memory.taken(ring.told.id)
+    if not taken:
+        return ring
     names = tuple(name for name in ring.to.channels if name not in taken)
     return replace(ring, to=replace(ring.to, channels=names))
 
@@ -55,17 +57,18 @@ def _owed(bell: Bell, ring: Ring) -> Ring:
 def _rung(line: Line, delivered: Sequence[Delivered]) -> Line:
     receipts = tuple(receipt for one in delivered for receipt in one.receipts)
     owed = tuple(dict.fromkeys(name for one in delivered for name in one.owed))
-    result = replace(line.result, receipts=receipts, owed=owed)
     names = ", ".join(owed)
     if not owed:
-        result = replace(result, action=Action.NOTIFIED, status=200)
+        result = replace(line.result, action=Action.NOTIFIED, status=200, receipts=receipts)
     elif all(one.final for one in delivered):
         error = ("undeliverable", f"refused for good by: {names}")
-        result = replace(result, action=Action.REJECTED, status=424, error=error)
+        result = replace(line.result, action=Action.REJECTED, status=424, receipts=receipts, owed=owed, error=error)
     else:
         log(logging.WARNING, "not delivered yet", owed=list(owed))
         after = max((one.after for one in delivered if one.after is not None), default=None)
         error = ("try_again", f"not reached yet: {names}")
-        result = replace(result, action=Action.RETRY, status=503, retry_after=after, error=error)
+        result = replace(
+            line.result, action=Action.RETRY, status=503, retry_after=after, receipts=receipts, owed=owed, error=error
+        )
     taken = tuple((ring.told.id, one.taken) for ring, one in zip(line.rings, delivered, strict=True))
     return replace(line, result=result, rings=(), taken=taken)

@@ -15,8 +15,9 @@ _BLANKS = re.compile(r" {2,}")
 
 def one_line(text: str, limit: int = 1_000) -> str:
     """`text` on one line, without control characters, cut at `limit` characters and marked as cut."""
-    text = _BLANKS.sub(" ", _UNSHOWABLE.sub(" ", whole(text))).strip()
-    return cut(text, limit)
+    if not text.isprintable() or "  " in text:  # else there is nothing to put right
+        text = _BLANKS.sub(" ", _UNSHOWABLE.sub(" ", whole(text)))
+    return cut(text.strip(), limit)
 
 
 def cut(text: str, limit: int) -> str:

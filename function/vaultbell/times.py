@@ -41,13 +41,20 @@ def read(value: object) -> datetime | None:
 def _from_text(text: str) -> datetime:
     if _DIGITS.fullmatch(text):
         return _from_number(int(text))
+    try:
+        found = datetime.fromisoformat(text)  # nearly all of them
+    except ValueError:
+        found = _from_rare_text(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _from_rare_text(text: str) -> datetime:
     if match := _SLASHED.fullmatch(text):
         year, month, day, clock, offset = match.groups()
         text = f"{year}-{month}-{day}T{clock}{offset or ''}"
     if match := _SPELT.fullmatch(text):
         return datetime.strptime(match[1], "%a %b %d %Y %H:%M:%S GMT%z")
-    found = datetime.fromisoformat(_Z_AND_OFFSET.sub("", text))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return datetime.fromisoformat(_Z_AND_OFFSET.sub("", text))
 
 
 def _from_number(number: float) -> datetime:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, ProxyManager
 
 POOLS, POOL_SIZE = 32, 64
+SLACK_SECONDS = 0.01  # how far a socket's time-out may be off: to set one is a call of the system
 GRACE_SECONDS = 0.05  # how long a body that nobody reads is waited for, so that its connection can be kept
 LEFTOVER = 64 * 1024  # and how much of it is taken
 PORTS = {"http": 80, "https": 443}
@@ -92,7 +93,9 @@ def _in_time(sock: socket.socket) -> None:
     left = _deadline.at - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    sock.settimeout(left)
+    known = sock.gettimeout()
+    if known is None or abs(known - left) > SLACK_SECONDS:
+        sock.settimeout(left)
 
 
 # A time-out of the libraries counts each receive anew, so a trickling peer stretches it. These sockets measure every
