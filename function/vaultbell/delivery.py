@@ -126,6 +126,8 @@ class _Turn:
 
 def _stand_ins(to: Selection, receipts: Sequence[Receipt]) -> list[str]:
     """The channels that stand in for those that were not reached, and have not been told themselves."""
+    if not to.fallbacks:
+        return []
     taken = {receipt.channel for receipt in receipts if receipt.delivered}
     wanted = {to.fallbacks[name] for name in to.channels if name not in taken and name in to.fallbacks}
     return sorted(wanted - {receipt.channel for receipt in receipts})

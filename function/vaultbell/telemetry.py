@@ -44,7 +44,8 @@ def start(level: str = "INFO") -> None:
 
 def log(level: int, message: str, **fields: object) -> None:
     """One line, with its fields."""
-    LOG.log(level, message, extra={"fields": fields})
+    if LOG.isEnabledFor(level):  # `LOG.log` would look for the line of code that calls it, which is not shown
+        LOG.handle(LOG.makeRecord(LOG.name, level, "", 0, message, (), None, extra={"fields": fields}))
 
 
 def log_report(door: str, report: Report | InvalidEvent | Transient, seconds: float | None = None) -> None:

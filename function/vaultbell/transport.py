@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -276,9 +276,10 @@ class _Adapter(HTTPAdapter):
         if proxy := transport.proxy_for(scheme, host, port):
             tls = {"ssl_context": transport.tls} if scheme == "https" else {}
             return self.proxy_manager_for(proxy).connection_from_host(host, port, scheme, pool_kwargs=tls)
-        kind = _DirectTLS if scheme == "https" else _Direct
+        name = f"[{host}]" if ":" in host else host
+        name = name if port == PORTS[scheme] else f"{name}:{port}"
         # of a pool, the adapter asks no more than `urlopen`
-        return cast("HTTPConnectionPool", Pool(lambda: kind(transport, host, port), POOL_SIZE))
+        return cast("HTTPConnectionPool", Pool(name, partial(transport.opened, scheme, host, port), POOL_SIZE))
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: object) -> ProxyManager:
         if _target(proxy).scheme == "https":
@@ -308,25 +309,6 @@ class _Adapter(HTTPAdapter):
         response = requests.Response()
         response.status_code, response.raw, response.request = resp.status, resp, req
         return response
-
-
-class _Direct(http.client.HTTPConnection):
-    """A connection of the transport's: guarded, and on a socket that knows the deadline."""
-
-    def __init__(self, transport: Transport, host: str, port: int) -> None:
-        super().__init__(host, port)
-        self._transport = transport
-
-    def connect(self) -> None:
-        self.sock = self._transport.connected(self.host, self.port, Budget(_deadline.at))
-
-
-class _DirectTLS(_Direct):
-    default_port = PORTS["https"]
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = self._transport.tls.wrap_socket(self.sock, server_hostname=self.host.rstrip("."))
 
 
 def _pool_classes(transport: Transport) -> dict[str, type[HTTPConnectionPool]]:
@@ -430,6 +412,17 @@ class Transport:
         except UnicodeError:
             raise Permanent(f"{host}: this is no host name") from None
         raise _fault(host, failure)
+
+    def opened(self, scheme: str, host: str, port: int) -> socket.socket:
+        """What `connected` says, for a direct way, with its handshake done."""
+        sock = self.connected(host, port, Budget(_deadline.at))
+        if scheme == "http":
+            return sock
+        try:
+            return self.tls.wrap_socket(sock, server_hostname=host.rstrip("."))
+        except BaseException:
+            sock.close()
+            raise
 
     def send(
         self,
