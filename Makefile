@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check-infra package lint format lock clean
+.PHONY: help venv demo run test bench check-infra package lint format lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,17 @@ run: $(READY) ## The function on PORT (8080), with the settings of the environme
 
 test: $(READY) ## Every test
 	$(BIN)/pytest
+
+# BENCH=--quick for a minute's look, which writes nothing; BENCH='--only warm cold' for parts of it.
+bench: package build/bench/product/.ready build/bench/peers/.ready ## What it costs beside its peers: tests/bench/RESULTS.md
+	PYTHONPATH=tests:function build/bench/peers/bin/python -m bench $(BENCH)
+
+build/bench/product/.ready: requirements.txt
+build/bench/peers/.ready: tests/bench/requirements.txt
+build/bench/%/.ready:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --require-hashes -r $<
+	touch $@
 
 check-infra: $(READY) ## What is deployed: Terraform's own checks, and the zip on a bare Python 3.12
 	$(BIN)/pytest tests/infra/test_*.py tests/infra/check_*.py
@@ -54,6 +65,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal -
 lock: $(READY) ## Compile requirements*.txt from pyproject.toml
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --all-extras --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) tests/bench/requirements.in --extra queue --constraint requirements.txt --output-file tests/bench/requirements.txt
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist function/vaultbell.egg-info

@@ -1,0 +1,80 @@
+"""Many tasks at once: sweeps of long lists, and batches of a message queue's trigger."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from bench.cloud import BAD
+from bench.findings import Curve, Finding, Found, Table, ratios, spread, told
+from bench.lab import Lab, say
+
+SMALL, LARGE = 1_000, 100_000
+
+
+def sweeps(lab: Lab, found: Found) -> None:
+    """The time a task, by the length of the list; and what is asked before the first ring."""
+    sizes = [SMALL, 10_000, LARGE, *([1_000_000] if lab.million else [])]
+    worker = lab.worker(",".join(map(str, sizes)), module="bench.bulk")
+    cpu: dict[int, list[float]] = {size: [] for size in sizes}
+    wall: dict[int, list[float]] = {size: [] for size in sizes}
+    held: dict[int, float] = {}
+    worker.ask({"sweep": SMALL, "at": lab.at})
+    lists = []
+    for _ in range(lab.rounds(5, 1)):
+        for size in sizes:
+            say(f"a sweep of {size:,} tasks")
+            # the short list as often as it takes to be measured
+            times = 10 if size == SMALL else 1
+            lab.ask("reset")
+            answers = [worker.ask({"sweep": size, "at": lab.at}) for _ in range(times)]
+            if any(answer["results"] != BAD for answer in answers):
+                raise RuntimeError(f"a sweep rang {answers[0]['results']} times, not {BAD}")
+            read = sum(answer["tasks"] for answer in answers)
+            cpu[size].append(sum(answer["cpu"] for answer in answers) / read)
+            wall[size].append(sum(answer["wall"] for answer in answers) / read)
+            held[size] = answers[-1]["resident"]
+            if size == LARGE:
+                lists.append(lab.ask("counts")["list before the first ring"])
+    found.findings += [
+        Finding("time per task of a sweep, 100,000 tasks ÷ 1,000 tasks", 1.1, ratios(wall[LARGE], wall[SMALL])),
+        Finding("list calls before the first ring, 100,000 tasks of which 20 are bad", 6, lists),
+    ]
+    rows = [
+        (f"{size:,}", told(median(wall[size]) * 1e6), told(median(cpu[size]) * 1e6), told(held[size] / (1 << 20)))
+        for size in sizes
+    ]
+    found.tables.append(
+        Table("Sweeps", ("tasks", "µs a task read", "CPU µs a task read", "memory after it, MiB"), rows)
+    )
+    points = [(float(size), median(wall[size]) * 1e6) for size in sizes]
+    found.curves.append(
+        Curve("sweep", "A sweep's time per task", "tasks in the list", "µs a task", {"Vaultbell": points})
+    )
+    lab.end([worker])
+
+
+def batches(lab: Lab, found: Found) -> None:
+    """A batch of a Kafka trigger: what an event costs in it."""
+    sizes = (1, 100, 1_000)
+    worker = lab.worker("0", module="bench.bulk")
+    cpu: dict[int, list[float]] = {size: [] for size in sizes}
+    rates: dict[int, list[float]] = {size: [] for size in sizes}
+    worker.ask({"batch": 50})
+    for _ in range(lab.rounds(5)):
+        for size in sizes:
+            say(f"a batch of {size:,} messages")
+            times = {1: 200, 100: 5, 1_000: 1}[size] // (2 if lab.quick and size < 1_000 else 1)
+            answers = [worker.ask({"batch": size}) for _ in range(times)]
+            cpu[size].append(sum(answer["cpu"] for answer in answers) / (size * times))
+            rates[size].append(size * times / sum(answer["wall"] for answer in answers))
+    rows = [
+        (f"{size:,}", told(median(rates[size])), told(median(cpu[size]) * 1e6), spread(ratios(cpu[size], cpu[1])))
+        for size in sizes
+    ]
+    head = ("messages in the batch", "events/s", "CPU µs an event", "÷ one at a time")
+    found.tables.append(Table("A batch of FunctionGraph's Kafka trigger", head, rows))
+    points = [(float(size), median(cpu[size]) * 1e6) for size in sizes]
+    found.curves.append(
+        Curve("batch", "CPU of an event in a batch", "messages in the batch", "µs", {"Vaultbell": points})
+    )
+    lab.end([worker])
