@@ -19,7 +19,8 @@ class Event:
     """One arrival. Header names are in lower case; `time` is when it happened, if the way it came in says so.
 
     `trusted` is set where the platform vouches for the sender, or the sender has proved itself; `platform` where it
-    comes in a platform's own form, which nobody else can send.
+    comes in a platform's own form, which nobody else can send; `topics` are the SMN topics that such a form may come
+    from (none: any).
     """
 
     body: bytes
@@ -27,6 +28,7 @@ class Event:
     time: datetime | None = None
     trusted: bool = False
     platform: bool = False
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 from vaultbell.cloud.cbr import Query
 from vaultbell.cloud.operation_log import OperationLog
@@ -14,12 +15,14 @@ from vaultbell.handling import SECOND_LOOK, Handling, age_of
 from vaultbell.inbound import Project
 from vaultbell.outcome import came_about, classify
 from vaultbell.report import Action, Result
+from vaultbell.resolving import LISTED_TYPES
 from vaultbell.ringing import Line
+from vaultbell.sweep import ENDED_BADLY, UNFINISHED
 
 AROUND_ALARM = timedelta(minutes=30)
 BEFORE_TRACE, AFTER_TRACE = timedelta(minutes=5), timedelta(minutes=60)
 LONGEST = timedelta(days=7)  # how long before its alarm a task may have been created
-UNFINISHED = ("running", "waiting")
+LATELY = timedelta(days=1)  # and where nothing narrows the list but its type
 
 
 def search(handling: Handling, hint: Search) -> list[Line]:
@@ -45,9 +48,9 @@ def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> lis
         now = handling.bell.now()
         for project in projects:
             try:
-                for query in _queries(hint, hint.time or now):
-                    logs = handling.cbr.list(project, query, handling.budget)
-                    if matching := meant(hint, hint.time or now, logs):
+                for queries in _queries(hint, hint.time or now):
+                    lists = (handling.cbr.list(project, query, handling.budget) for query in queries)
+                    if matching := meant(hint, hint.time or now, chain.from_iterable(lists)):
                         return [(project, log) for log in matching]
             except (Transient, Misconfigured) as error:
                 fault = error
@@ -60,22 +63,26 @@ def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> lis
     return []
 
 
-def _queries(hint: Search, at: datetime) -> Iterator[Query]:
-    """The lists to look in, from the narrowest on. What kind of thing a hint's id names is not documented.
+def _queries(hint: Search, at: datetime) -> Iterator[list[Query]]:
+    """The lists to look in, together those of one step, from the narrowest on.
 
-    Neither is which of a task's times a list is narrowed by: one that still runs may have no such time.
+    What kind of thing a hint's id names is not documented. Neither is which of a task's times a list is narrowed by:
+    one that still runs may have no such time.
     """
     since = at - (LONGEST if hint.kind == "alarm" else BEFORE_TRACE)
-    for named in hint.ids:
-        yield Query(since=since, resource_id=named)
-        yield Query(since=since, vault_id=named)
-    for status in UNFINISHED:
-        yield Query(status=status)
-    # the id may be a backup's or a restore point's, which no list is narrowed by
-    yield Query(since=since) if hint.kind == "trace" else Query(status="failed", since=since)
+    named = [Query(since=since, resource_id=id_) for id_ in hint.ids]
+    yield named + [Query(since=since, vault_id=id_) for id_ in hint.ids]
+    yield [Query(status=status) for status in UNFINISHED]
+    # the id may be a backup's, a restore point's or a restore's target, which no list is narrowed by
+    if hint.kind == "trace":
+        yield [Query(since=since)]
+    else:
+        yield [Query(status=status, since=since) for status in ENDED_BADLY]
+        kind = hint.operation_types[0] if len(hint.operation_types) == 1 else None
+        yield [Query(since=at - LATELY, operation_type=kind if kind in LISTED_TYPES else None)]
 
 
-def meant(hint: Search, at: datetime, logs: Iterator[OperationLog] | Sequence[OperationLog]) -> list[OperationLog]:
+def meant(hint: Search, at: datetime, logs: Iterable[OperationLog]) -> list[OperationLog]:
     """Those of the logs that the hint means, each once.
 
     An alarm means the tasks that ended around it, else those that still run; a trace those created about then.
@@ -83,7 +90,11 @@ def meant(hint: Search, at: datetime, logs: Iterator[OperationLog] | Sequence[Op
     fitting = {log.id or place: log for place, log in enumerate(logs) if _fits(hint, log)}.values()
     if hint.kind == "trace":
         return [log for log in fitting if log.created_at and at - BEFORE_TRACE <= log.created_at <= at + AFTER_TRACE]
-    ended = [log for log in fitting if log.status not in UNFINISHED and abs(came_about(log) - at) <= AROUND_ALARM]
+    ended = [
+        log
+        for log in fitting
+        if log.status not in UNFINISHED and abs((log.ended_at or came_about(log)) - at) <= AROUND_ALARM
+    ]
     return ended or [log for log in fitting if log.status in UNFINISHED]
 
 

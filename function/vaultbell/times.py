@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
-_SLASHED = re.compile(r"(\d{4})/(\d\d)/(\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?: ?(?:GMT|UTC)?([+-]\d\d:?\d\d)?)?")
+_PARTED = re.compile(
+    r"(\d{4})[/-](\d\d)[/-](\d\d)[ Tt](\d\d:\d\d:\d\d(?:\.\d+)?)"
+    r"(?: ?(?:[Zz]|GMT|UTC)?(?:([+-])(\d\d?)(?::?(\d\d))?)?)?",
+    re.ASCII,
+)
 _Z_AND_OFFSET = re.compile(r"Z(?=[+-]\d\d)")
 _SPELT = re.compile(r"([A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d{4} \d\d:\d\d:\d\d GMT[+-]\d{4})(?: \(.*\))?")
-_DIGITS = re.compile(r"\d{9,19}")
+_DIGITS = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
 # How many units a second has, by the least value that cannot be a number of the unit before.
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,7 +44,7 @@ def read(value: object) -> datetime | None:
 
 def _from_text(text: str) -> datetime:
     if _DIGITS.fullmatch(text):
-        return _from_number(int(text))
+        return _from_number(float(text) if "." in text else int(text))
     try:
         found = datetime.fromisoformat(text)  # nearly all of them
     except ValueError:
@@ -49,9 +53,9 @@ def _from_text(text: str) -> datetime:
 
 
 def _from_rare_text(text: str) -> datetime:
-    if match := _SLASHED.fullmatch(text):
-        year, month, day, clock, offset = match.groups()
-        text = f"{year}-{month}-{day}T{clock}{offset or ''}"
+    if match := _PARTED.fullmatch(text):
+        year, month, day, clock, sign, hours, minutes = match.groups()
+        text = f"{year}-{month}-{day}T{clock}{f'{sign}{hours:0>2}:{minutes or 0:0>2}' if sign else ''}"
     if match := _SPELT.fullmatch(text):
         return datetime.strptime(match[1], "%a %b %d %Y %H:%M:%S GMT%z")
     return datetime.fromisoformat(_Z_AND_OFFSET.sub("", text))

@@ -183,3 +183,43 @@ def test_an_alarm_that_cannot_be_read_is_not_lost_while_nobody_takes_it(receiver
     assert ask(odd).status == 503
     assert ask(odd).status == 400
     assert len(receiver.requests) == 2
+
+
+def test_another_resource_of_the_vault_is_none_of_an_alarms_business(cloud: Cloud, ask: Ask) -> None:
+    cloud.outcome("succeeded", resource_id=OTHER, ended_at=seconds_ago(420))
+    cloud.outcome("running", resource_id=OTHER)
+    both = {**alarm(ago=30), "dimension": f"resource_id:{SERVER},vault_id:{VAULT}"}
+    assert ask(both).status == 503  # its own task may not be visible yet
+    assert [result.outcome for result in ask({**both, "time": alarm()["time"]}).results] == ["missing"]
+
+
+def test_a_trace_follows_every_resource_of_the_vault_that_it_names(cloud: Cloud, receiver: Receiver, ask: Ask) -> None:
+    cloud.outcome("succeeded", resource_id=SERVER, created_at=seconds_ago(390), ended_at=seconds_ago(300))
+    bad = cloud.outcome("failed", resource_id=OTHER, created_at=seconds_ago(390), ended_at=seconds_ago(300))
+    response = {"checkpoint": {"vault": {"id": VAULT, "resources": [{"id": SERVER}, {"id": OTHER}]}}}
+    report = ask({"response": response, **trace()})
+    assert len(report.results) == 2
+    assert [got.json["data"]["operation_log"]["id"] for got in receiver.requests] == [bad["id"]]
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "status", "outcome"),
+    [
+        ("backupDeletionSucceeded", "delete", "success", "succeeded"),
+        ("replicationSucceeded", "replication", "success", "succeeded"),
+        ("restorationSucceeded", "restore", "success", "succeeded"),
+        ("backupDeleteFailed", "delete", "timeout", "timed_out"),
+    ],
+)
+def test_an_alarm_may_name_what_no_list_is_narrowed_by(
+    cloud: Cloud, ask: Ask, event: str, kind: str, status: str, outcome: str
+) -> None:
+    log = cloud.add(kind, status, ended_at=seconds_ago(420))
+    block = log["extra_info"][kind]
+    named = block.get("target_resource_id") or block.get("backup_id") or block["source_backup_id"]
+    assert [result.outcome for result in ask(alarm(event, named)).results] == [outcome]
+
+
+def test_an_alarm_finds_a_task_that_was_touched_after_its_end(cloud: Cloud, ask: Ask) -> None:
+    cloud.outcome("failed", resource_id=SERVER, ended_at=seconds_ago(4 * 3600), updated_at=seconds_ago(3600))
+    assert [result.outcome for result in ask(alarm(ago=4 * 3600)).results] == ["failed"]

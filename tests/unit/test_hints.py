@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vaultbell import sources
 from vaultbell.errors import InvalidEvent
-from vaultbell.events import Alarm, Event, Item, Search, Settled
+from vaultbell.events import Alarm, Event, Item, Search, Settled, TaskRef
 from vaultbell.report import JSON
 from vaultbell.sources import ces, cts
 from vaultbell.sources.ids import MOST, ids_in
@@ -79,7 +79,7 @@ def changed(value: Mapping[str, Any], **changes: object) -> dict[str, Any]:
 def test_an_alarm_is_a_search_for_the_task_of_its_resource() -> None:
     hint = searched(ALARM)
     assert (hint.kind, hint.time, hint.operation_types) == ("alarm", AT, ("backup",))
-    assert hint.ids == (SERVER, VAULT)
+    assert hint.ids == (SERVER,)  # not the vault, in which others lie too
     assert hint.subject == f"the alarm backupFailed about {SERVER} of 2026-11-23 08:01 UTC"
     assert searched(ALARM) == hint  # the same alarm is the same hint
 
@@ -200,7 +200,7 @@ def test_an_alarm_as_the_text_of_an_smn_message_is_the_same_search() -> None:
 def test_a_trace_is_a_search_for_the_task_that_was_asked_for() -> None:
     hint = searched(TRACE)
     assert (hint.kind, hint.time, hint.operation_types) == ("trace", AT, ("backup",))
-    assert hint.ids == (VAULT, SERVER, POINT)
+    assert hint.ids == (VAULT,)  # its own resource
     assert hint.project_id == "0123456789abcdef0123456789abcdef"
 
 
@@ -305,3 +305,53 @@ def test_no_hint_does_more_than_be_refused(value: dict[str, Any]) -> None:
         else:
             refused = 400
         assert refused == 400
+
+
+def test_an_alarm_that_names_no_resource_names_its_vault() -> None:
+    assert searched(changed(ALARM, template_variable=...)).ids == (VAULT,)
+
+
+def test_the_variables_of_an_alarm_may_be_packed_into_a_text() -> None:
+    packed = json.dumps({**ALARM["template_variable"], "Namespace": "SYS.CBR"})
+    alone = {"alarm_id": "al1", "alarm_status": "alarm", "template_variable": packed}
+    assert searched(alone).ids == (SERVER,)
+    assert searched(alone).operation_types == ("backup",)
+
+
+def test_a_time_that_cannot_be_read_is_sought_in_the_next_field() -> None:
+    assert searched(changed(ALARM, time="some time ago")).time == AT
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"code": 400},
+        {"code": "403"},
+        {"code": 500},
+        {"trace_rating": "warning"},
+        {"trace_status": "incident", "trace_rating": ...},
+    ],
+)
+def test_a_request_that_was_refused_started_no_task(refusal: dict[str, Any]) -> None:
+    assert isinstance(the_one(changed(TRACE, **refusal)), Settled)
+
+
+@pytest.mark.parametrize("code", [0, 200, 202, "204", None])
+def test_a_request_that_was_taken_started_one(code: object) -> None:
+    assert searched(changed(TRACE, code=code)).ids == (VAULT,)
+
+
+def test_an_alarm_in_plain_words_may_be_in_small_letters() -> None:
+    record = {"record": [{"smn": {"message": "sys.cbr backup failed", "timestamp": "2026-11-23T08:01:00Z"}}]}
+    (item,) = sources.decode(Event(json.dumps(record).encode(), trusted=True, platform=True)).items
+    assert isinstance(item, Alarm)
+
+
+def test_the_topics_of_the_settings_hold_for_the_functions_own_trigger_too() -> None:
+    smn = {"message": json.dumps({"operation_log_id": SERVER}), "topic_urn": "urn:smn:eu-de:0:other"}
+    body = json.dumps({"record": [{"smn": smn}, {"smn": {**smn, "topic_urn": "urn:smn:eu-de:0:ours"}}]}).encode()
+    event = Event(body, trusted=True, platform=True, topics=("urn:smn:eu-de:0:ours",))
+    refused, taken = sources.decode(event).items
+    assert isinstance(refused, InvalidEvent)
+    assert (refused.status, type(taken)) == (403, TaskRef)
+    assert len(sources.decode(Event(body, trusted=True, platform=True)).items) == 2

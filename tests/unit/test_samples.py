@@ -25,7 +25,6 @@ from vaultbell.sources import Decoded
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 SERVER, VAULT = "1dc0ffee-0000-4000-9000-00000000db01", "5f0d8c6e-3a57-4a52-9c1e-0b6f3d7a2e11"
-POINT = "b7e15162-8aed-4a6a-bf71-5880d7c3a1e4"
 AT = datetime(2025, 11, 23, 2, 5, tzinfo=UTC)
 ASKED = datetime(2025, 11, 23, 2, 0, tzinfo=UTC)
 SENT = timedelta(seconds=2)  # the SMN message, after its alarm
@@ -37,15 +36,13 @@ def task(digit: str, time: datetime | None = None, region: str | None = None) ->
     return TaskRef(f"00000000-0000-4000-8000-00000000000{digit}", PROJECT, region, time)
 
 
-ALARM = Search(
-    "alarm", f"the alarm backupFailed about {SERVER} of 2025-11-23 02:05 UTC", AT, ("backup",), (SERVER, VAULT)
-)
+ALARM = Search("alarm", f"the alarm backupFailed about {SERVER} of 2025-11-23 02:05 UTC", AT, ("backup",), (SERVER,))
 TRACE = Search(
     "trace",
     f"the request createVaultBackup for {VAULT} of 2025-11-23 02:00 UTC",
     ASKED,
     ("backup",),
-    (VAULT, SERVER, POINT),
+    (VAULT,),
     PROJECT,
 )
 

@@ -41,6 +41,27 @@ FORMS: list[tuple[object, str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2016/12/08 11:07:28 GMT+08:00",
+        "2016/12/08 11:07:28 GMT+8",
+        "2016-12-08 11:07:28 GMT+08:00",
+        "2016-12-08 03:07:28 UTC",
+        "2016-12-08 03:07:28 GMT",
+        "2016-12-08t03:07:28z",
+        "1481166448.0",
+        "1481166448000",
+    ],
+)
+def test_the_ways_to_spell_one_moment_are_one_moment(value: str) -> None:
+    assert times.read(value) == datetime(2016, 12, 8, 3, 7, 28, tzinfo=UTC)
+
+
+def test_digits_of_other_scripts_are_no_time() -> None:
+    assert times.read("١٤٨١١٦٦٤٤٨") is None
+
+
 @pytest.mark.parametrize(("value", "meant"), FORMS, ids=repr)
 def test_a_time_is_read_in_every_form_of_the_clouds(value: object, meant: str) -> None:
     found = times.read(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 
 from vaultbell import times
@@ -67,7 +68,8 @@ class Ces(Shaped):
         if _is_over(value) or EVENTS.get(event.lower()) == ():
             yield Settled("an alarm that is about no task")
             return
-        time = times.read(_first(value, "time", "AlarmTime", "alarm_time", "event_time")) or time
+        said = (times.read(_first(value, name)) for name in ("time", "AlarmTime", "alarm_time", "event_time"))
+        time = next((moment for moment in said if moment), time)
         ids = ids_in(value)
         if not ids or (event.lower() not in EVENTS and not _ENDED.search(event.lower())):
             yield unreadable(json.dumps(value, ensure_ascii=False), time, context)
@@ -100,6 +102,9 @@ def _is_over(value: Object) -> bool:
 def _first(value: Object, *names: str) -> JSON:
     """The first of the fields that says something, at the top or in `template_variable`."""
     variables = value.get("template_variable")
+    if isinstance(variables, str):
+        with suppress(ValueError, RecursionError):
+            variables = json.loads(variables)
     places = (value, variables) if isinstance(variables, dict) else (value,)
     return next((place[name] for name in names for place in places if place.get(name) not in (None, "")), None)
 

@@ -7,6 +7,7 @@ event of FunctionGraph's CTS trigger; over the API `request` and `response` are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -57,11 +58,21 @@ class Cts(Shaped):
         if not (types := STARTS.get(name.strip().lower(), ())):
             yield Settled("a trace that starts no task")
             return
-        if not (ids := ids_in(trace)):
+        if _was_refused(trace):
+            yield Settled("a trace of a request that was refused: it started no task")
+            return
+        # its own resource; what request and response name besides is more, or other, than what was asked for
+        if not (ids := ids_in({"resource_id": trace.get("resource_id")}) or ids_in(trace)):
             raise InvalidEvent("the trace names no resource", code="no_task")
         time = times.read(trace.get("time")) or times.read(trace.get("record_time")) or time
         told = f"the request {name.strip()} for {ids[0]}{f' of {times.plain(time)}' if time else ''}"
         yield Search("trace", told, time, types, ids, _project_id(trace.get("project_id")))
+
+
+def _was_refused(trace: Object) -> bool:
+    """Whether the service has said no: by its HTTP status, or by how CTS rates the trace."""
+    code, rating = str(trace.get("code") or ""), str(trace.get("trace_rating") or trace.get("trace_status") or "")
+    return bool(re.fullmatch(r"[45]\d\d", code)) or rating.strip().lower() in ("warning", "incident")
 
 
 def _project_id(value: JSON) -> str | None:

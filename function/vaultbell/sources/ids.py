@@ -8,8 +8,13 @@ from collections.abc import Iterator
 
 from vaultbell.report import JSON, Object
 
-# Keys (without `_`, in lower case) whose value is such an id, the likeliest to be a task's resource first.
-KEYS = ("resourceid", "instanceid", "serverid", "volumeid", "vaultid", "checkpointid", "backupid")
+# Keys (without `_`, in lower case) whose value is such an id, and how narrow what it names is: the resource, the vault
+# that it lies in with others (the `instance_id` of CBR's metrics is one), else what was made of it.
+KEYS = {
+    **dict.fromkeys(("resourceid", "serverid", "volumeid"), 0),
+    **dict.fromkeys(("instanceid", "vaultid"), 1),
+    **dict.fromkeys(("checkpointid", "backupid"), 2),
+}
 # Keys of an object, or of a list of them, whose `id` is one.
 HOLDERS = {"resource": "resourceid", "vault": "vaultid", "checkpoint": "checkpointid", "backup": "backupid"}
 DEEPEST = 8
@@ -19,9 +24,13 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def ids_in(value: Object) -> tuple[str, ...]:
-    """The ids that it names, in lower case, the likeliest first, each once. Texts that hold JSON are looked into."""
-    found = sorted(_walk(value, "", 0), key=lambda pair: KEYS.index(pair[0]))
-    return tuple(dict.fromkeys(named for _, named in found))[:MOST]
+    """The ids of the narrowest kind that it names, in lower case, each once. Texts that hold JSON are looked into.
+
+    Where a resource is named, its vault is not: the vault's other resources are none of this hint's business.
+    """
+    found = list(_walk(value, "", 0))
+    narrowest = min((KEYS[key] for key, _ in found), default=0)
+    return tuple(dict.fromkeys(named for key, named in found if KEYS[key] == narrowest))[:MOST]
 
 
 def _walk(value: JSON, key: str, depth: int) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,12 @@ HEADER = "x-smn-message-type"
 CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
+def not_allowed() -> InvalidEvent:
+    """The message is of a topic that the settings do not name."""
+    told = "the SMN topic is not allowed (VAULTBELL_SMN_TOPICS)"
+    return InvalidEvent(told, status=403, code="topic_not_allowed")
+
+
 class Smn(Shaped):
     """See the module."""
 
@@ -51,7 +57,7 @@ class Smn(Shaped):
             return
         message, time = value.get("message"), times.read(value.get("timestamp")) or time
         for item in stream.read(message, time, context):
-            alarm = isinstance(item, InvalidEvent) and isinstance(message, str) and ces.NAMESPACE in message
+            alarm = isinstance(item, InvalidEvent) and isinstance(message, str) and ces.NAMESPACE in message.upper()
             yield ces.unreadable(str(message), time, context) if alarm else item
 
 
@@ -73,6 +79,9 @@ class SmnTrigger(Shaped):
             message = record.get("smn") if isinstance(record, dict) else None
             if not isinstance(message, dict):
                 yield InvalidEvent("the record holds no SMN message")
+                continue
+            if context.event.topics and message.get("topic_urn") not in context.event.topics:
+                yield not_allowed()
                 continue
             yield from SOURCE.items(message, time, context)
 
