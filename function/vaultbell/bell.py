@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -58,20 +57,12 @@ class SweepRules(Protocol):
     def history(self) -> timedelta: ...  # noqa: D102
 
 
-class Crew:
-    """Does things side by side; its threads are made when first needed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-
-    def map(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """What `work` makes of each item, in their order. Not to be called from within such work."""
-        if len(items) <= 1:
-            return [work(item) for item in items]
-        with self._lock:
-            self._pool = self._pool or ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vaultbell")
-        return list(self._pool.map(work, items))
+def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """What `work` makes of each item, in their order. The threads are this call's own: no event waits for another's."""
+    if len(items) <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(AT_ONCE, len(items)), "vaultbell") as pool:
+        return list(pool.map(work, items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +83,3 @@ class Bell:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     memory: Memory = field(default_factory=Memory)
     once: Once = field(default_factory=Once)
-    crew: Crew = field(default_factory=Crew)

@@ -105,10 +105,11 @@ def deadline_of(log: OperationLog, rules: Rules) -> datetime | None:
     return began + rules.deadline_of(log.operation_type) if began else None
 
 
-def was_overdue(log: OperationLog, rules: Rules) -> bool:
-    """Whether a task that has ended did so after its deadline."""
-    deadline = deadline_of(log, rules)
-    return deadline is not None and came_about(log) >= deadline
+def was_overdue(log: OperationLog, rules: Rules) -> datetime | None:
+    """Since when a task that has ended had been overdue (it may have waited too long to start); None: it had not."""
+    ended, length = log.ended_at or came_about(log), rules.deadline_of(log.operation_type)
+    spans = ((log.created_at, log.started_at), (log.started_at or log.created_at, ended))
+    return next((began + length for began, until in spans if began and until and began + length <= until), None)
 
 
 def error_of(log: OperationLog) -> str | None:

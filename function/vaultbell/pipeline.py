@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
 from vaultbell import ringing, search, sources, sweeping
-from vaultbell.bell import Bell
+from vaultbell.bell import Bell, side_by_side
 from vaultbell.budget import Budget
 from vaultbell.channels.formats import cloudevent
 from vaultbell.cloud.cbr import Cbr
@@ -17,6 +18,7 @@ from vaultbell.handling import Handling
 from vaultbell.report import Action, Report, Result, Swept
 from vaultbell.ringing import Line
 
+ENDED = ("succeeded", "partial", "skipped", "failed", "timed_out")
 LOOKING = 3 / 4  # of the time that is left is for looking up a batch, at most
 
 
@@ -32,14 +34,17 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     leave = bell.leave_unfinished or decoded.source.leaves or event.platform  # the platform asks three times at most
     handling = Handling(bell, cbr or bell.cbr, budget, leave, reply)
     # An item that stands in a batch twice is handled once; both lines say the same.
-    items = list(dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep)))
+    asked = dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep))
+    # What is done of a batch that was handed back is not begun again: else one that is too long would never end.
+    batch = hashlib.sha256(event.body).digest() if len(asked) > 1 else b""
+    done = bell.memory.done(batch) if batch else {}
+    items = [item for item in asked if item not in done]
     # What was looked up is told, however many there are: the rest comes again.
     looking = replace(handling, budget=budget.share(LOOKING)) if len(items) > 1 else handling
-    by_item = bell.crew.map(partial(judged, looking), items)
+    by_item = side_by_side(partial(judged, looking), items)
     rung = iter(ringing.ring(bell, [line for lines in by_item for line in lines], budget))
-    lines: dict[Item, list[Line]] = {
-        item: [next(rung) for _ in found] for item, found in zip(items, by_item, strict=True)
-    }
+    lines: dict[Item, list[Line]] = {item: [Line(result)] for item, result in done.items()}
+    lines |= {item: [next(rung) for _ in found] for item, found in zip(items, by_item, strict=True)}
     sweeps = list(dict.fromkeys(item for item in decoded.items if isinstance(item, Sweep)))
     swept: list[Swept] = []
     for sweep in sweeps:
@@ -51,10 +56,23 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
             bell.memory.keep(notification_id, taken)
         else:
             bell.memory.forget(notification_id)
+    if batch:
+        ended = {item: found[0].result for item, found in lines.items() if _is_done(item, found)}
+        bell.memory.keep_done(batch, ended if report.comes_again else {})
     for sweep in sweeps:
         if all(line.result.status == 200 for line in lines[sweep]):
             bell.heartbeat(budget)
     return report
+
+
+def _is_done(item: Item, lines: Sequence[Line]) -> bool:
+    """Whether a repeat of the batch need not begin this item again: its task has ended, and whoever is to know does."""
+    return (
+        isinstance(item, TaskRef)
+        and len(lines) == 1
+        and lines[0].result.outcome in ENDED
+        and lines[0].result.status == 200
+    )
 
 
 def judged(handling: Handling, item: Item) -> list[Line]:

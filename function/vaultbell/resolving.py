@@ -11,11 +11,11 @@ from vaultbell.cloud.cbr import Cbr, Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.inbound import Project
 from vaultbell.notification import Notification
-from vaultbell.outcome import Outcome, OutcomeName, classify, deadline_of, was_overdue
+from vaultbell.outcome import Outcome, OutcomeName, classify, was_overdue
+from vaultbell.sweep import UNFINISHED
 
 # The types that the list can be narrowed to ("Querying the Task List", table 2).
 LISTED_TYPES = ("backup", "delete", "restore", "vault_delete", "remove_resource", "sync")
-UNFINISHED = ("running", "waiting")
 
 
 def failure_before(bell: Bell, cbr: Cbr, project: Project, task: OperationLog, budget: Budget) -> Notification | None:
@@ -24,13 +24,14 @@ def failure_before(bell: Bell, cbr: Cbr, project: Project, task: OperationLog, b
     Either the task itself had been overdue, or the newest ended task of the same incident that was created before it
     had rung. Raises Transient and Misconfigured where the list cannot be read.
     """
-    deadline = deadline_of(task, bell.rules)
-    if deadline and was_overdue(task, bell.rules) and bell.rules.rings(OutcomeName.OVERDUE):
+    since = was_overdue(task, bell.rules)
+    if since and bell.rules.rings(OutcomeName.OVERDUE):
         severity = bell.rules.severity_of(OutcomeName.OVERDUE)
-        return _told(bell, cbr, project, task, Outcome(OutcomeName.OVERDUE, severity, True, deadline, ()))
+        return _told(bell, cbr, project, task, Outcome(OutcomeName.OVERDUE, severity, True, since, ()))
     before = _ended_before(cbr, project, task, budget)
     outcome = classify(before, bell.rules, bell.now()) if before else None
-    return _told(bell, cbr, project, before, outcome) if before and outcome and outcome.rings else None
+    bad = outcome is not None and outcome.rings and outcome.name is not OutcomeName.SUCCEEDED
+    return _told(bell, cbr, project, before, outcome) if before and outcome and bad else None
 
 
 def _ended_before(cbr: Cbr, project: Project, task: OperationLog, budget: Budget) -> OperationLog | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
@@ -39,11 +40,24 @@ class Line:
 
 def ring(bell: Bell, lines: Sequence[Line], budget: Budget) -> list[Line]:
     """The lines with everything told that they ask for, or owed; less what a process remembers to have been taken."""
-    rings = [_owed(bell, ring) for line in lines for ring in line.rings]
+    rings = [_owed(bell, ring) for ring in _each_once(line.rings for line in lines)]
     if broken := {number for ring in rings for number in ring.to.broken}:
         log(logging.ERROR, "routes that cannot be judged count as a match", routes=sorted(broken))
-    delivered = iter(deliver_all([(ring.told, ring.to) for ring in rings], bell.channels, budget, bell.digest_over))
-    return [_rung(line, [next(delivered) for _ in line.rings]) if line.rings else line for line in lines]
+    delivered = deliver_all([(ring.told, ring.to) for ring in rings], bell.channels, budget, bell.digest_over)
+    by_id = {ring.told.id: one for ring, one in zip(rings, delivered, strict=True)}
+    return [_rung(line, [by_id[ring.told.id] for ring in line.rings]) if line.rings else line for line in lines]
+
+
+def _each_once(rings: Iterable[Iterable[Ring]]) -> list[Ring]:
+    """What several lines tell is told once: to the channels of all of them."""
+    found: dict[str, Ring] = {}
+    for ring in chain.from_iterable(rings):
+        before = found.get(ring.told.id)
+        if before:
+            channels = tuple(dict.fromkeys((*before.to.channels, *ring.to.channels)))
+            ring = replace(before, to=replace(before.to, channels=channels))  # noqa: PLW2901 - it takes its place
+        found[ring.told.id] = ring
+    return list(found.values())
 
 
 def _owed(bell: Bell, ring: Ring) -> Ring:

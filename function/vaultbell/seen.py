@@ -8,17 +8,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from vaultbell.events import Item
+from vaultbell.report import Result
 
 KEPT_SECONDS = 3_600.0
 KEPT_MOST = 10_000
+BATCHES_MOST = 16
 
 
 class Memory:
-    """For events that were handed back: which channels have taken a notification, by its id. Bounded."""
+    """For events that were handed back: which channels have taken a notification, by its id. Bounded.
+
+    And what is done of a batch: the results of its items, by the batch's digest.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._done: OrderedDict[bytes, tuple[float, Mapping[Item, Result]]] = OrderedDict()
         self._taken: OrderedDict[str, tuple[float, frozenset[str]]] = OrderedDict()
 
     def taken(self, notification_id: str) -> frozenset[str]:
@@ -39,6 +47,21 @@ class Memory:
         """The event is handled: its next arrival is news."""
         with self._lock:
             self._taken.pop(notification_id, None)
+
+    def done(self, batch: bytes) -> Mapping[Item, Result]:
+        """What is done of this batch."""
+        with self._lock:
+            until, results = self._done.get(batch, (0.0, {}))
+            return results if time.monotonic() < until else {}
+
+    def keep_done(self, batch: bytes, results: Mapping[Item, Result]) -> None:
+        """The batch comes again, and so much of it is done; with nothing, it is forgotten."""
+        with self._lock:
+            self._done.pop(batch, None)
+            if results:
+                self._done[batch] = (time.monotonic() + KEPT_SECONDS, results)
+                if len(self._done) > BATCHES_MOST:
+                    self._done.popitem(last=False)
 
     def _known(self, notification_id: str) -> frozenset[str]:
         until, names = self._taken.get(notification_id, (0.0, frozenset()))

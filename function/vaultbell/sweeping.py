@@ -12,6 +12,7 @@ from datetime import datetime
 
 from vaultbell import notification
 from vaultbell import sweep as windows
+from vaultbell.bell import side_by_side
 from vaultbell.cloud.cbr import Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, Misconfigured, Transient
@@ -107,7 +108,7 @@ class _Work:
     def resolve(self) -> None:
         """Tell those who wait for it that a failure is over: what went well, of an incident that is bad."""
         over = [(project, task) for (_, task), (project, incident) in self._good.items() if incident in self._bad]
-        lines = self._handling.bell.crew.map(lambda one: self._over(*one), over)
+        lines = side_by_side(lambda one: self._over(*one), over)
         lines = [line for line in lines if line.rings or line.result.status != 200]
         self._rung += map(_without_log, ring(self._handling.bell, lines, self._handling.budget))
 
@@ -140,9 +141,10 @@ class _Work:
         rules = self._handling.bell.rules
         outcome = classify(log, rules, self._covered.end)
         incident = notification.incident(log, project.project_id)
-        if outcome.rings:
-            self._bad.add(incident)
-        elif log.id and outcome.name is OutcomeName.SUCCEEDED and outcome.at in self._covered:
+        if outcome.name is not OutcomeName.SUCCEEDED:
+            if outcome.rings:
+                self._bad.add(incident)
+        elif log.id and outcome.at in self._covered:
             self._good[project.project_id, log.id] = project, incident
             if was_overdue(log, rules):
                 self._bad.add(incident)

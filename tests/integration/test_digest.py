@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -126,3 +127,46 @@ def test_what_is_not_handed_back_is_not_remembered(cloud: Cloud, receiver: Recei
     before = told(receiver)["/plain"]
     assert ask(named).status == 200
     assert told(receiver)["/plain"] == before + 1
+
+
+def test_a_task_that_is_named_twice_is_told_once(cloud: Cloud, receiver: Receiver, mailbox: Mailbox, ask: Ask) -> None:
+    logs = [cloud.outcome("failed") for _ in range(2)]
+    twice = [{"operation_log_id": log["id"]} for log in logs]
+    again = [{"task_id": log["id"], "project_id": cloud.project_id, "time": "2026-11-23T08:00:00Z"} for log in logs]
+    report = ask({"events": [*twice, *again]})
+    assert [(result.action, len(result.receipts)) for result in report.results] == [("notified", 5)] * 4
+    assert told(receiver) == {"/pager": 2, "/plain": 2, "/chat": 2, "/joint": 2}
+    assert len(mailbox.wait_for(2)) == 2
+
+
+def test_a_batch_that_is_too_long_for_its_time_is_done_in_the_end(cloud: Cloud, receiver: Receiver) -> None:
+    app = compose.app(settings.load(cloud.env() | {"VAULTBELL_WEBHOOK_URL": receiver.url}))
+    logs = [cloud.outcome("failed") for _ in range(24)]
+    event = Event(json.dumps(batch(*logs)).encode())
+    cloud.fault("show", "status", times=24, status=503, after=8, headers={"Retry-After": "600"})
+    statuses = [pipeline.handle(app.bell, event, Budget.of(10)).status for _ in range(3)]
+    assert statuses[0] == 503
+    assert statuses[-1] == 200
+    ids = [got.headers["webhook-id"] for got in receiver.requests]
+    assert len(ids) == len(set(ids)) == 24
+    assert cloud.counts["show"] <= 24 + 24  # what was done was not looked up again
+
+
+def test_no_batch_waits_for_anothers_threads(cloud: Cloud, receiver: Receiver) -> None:
+    app = compose.app(settings.load(cloud.env() | {"VAULTBELL_WEBHOOK_URL": receiver.url}))
+    slow = [cloud.outcome("failed") for _ in range(20)]
+    quick = [cloud.outcome("failed") for _ in range(2)]
+    warm = Event(json.dumps({"operation_log_id": quick[0]["id"]}).encode())
+    pipeline.handle(app.bell, warm, Budget.of(10))  # the log-in is done
+    hanging = cloud.fault("show", "hang", times=8)
+    waiting = threading.Thread(
+        target=pipeline.handle, args=(app.bell, Event(json.dumps(batch(*slow)).encode()), Budget.of(4))
+    )
+    waiting.start()
+    for _ in range(300):
+        if not hanging.times:
+            break
+        waiting.join(0.01)
+    assert pipeline.handle(app.bell, Event(json.dumps(batch(*quick)).encode()), Budget.of(3)).status == 200
+    assert waiting.is_alive()  # it is still at its own
+    waiting.join()

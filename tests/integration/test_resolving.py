@@ -180,3 +180,34 @@ def test_a_sweep_closes_what_it_has_read_to_be_bad_and_asks_for_nothing_else(
     assert partial["id"] in {got.json["data"]["resolves"]["operation_log_id"] for got in receiver.requests}
     assert cloud.counts["show"] == 3
     assert report.swept is not None
+
+
+def test_a_success_that_was_only_touched_late_had_never_been_overdue(
+    cloud: Cloud, receiver: Receiver, ask: Ask
+) -> None:
+    good = cloud.outcome("succeeded", created_at=days_ago(1.5), ended_at=days_ago(1.45), updated_at=datetime.now(UTC))
+    assert ask(good["id"]).results[0].action == "quiet"
+    assert receiver.requests == []
+
+
+def test_a_task_that_had_waited_too_long_closes_that(cloud: Cloud, receiver: Receiver, ask: Ask) -> None:
+    late = cloud.add("backup", "waiting", created_at=days_ago(1.5), started_at=..., resource_id=SERVER)
+    assert ask(late["id"]).results[0].outcome == "overdue"
+    receiver.requests.clear()
+    now = datetime.now(UTC)
+    cloud.change(late["id"], status="success", started_at=now - timedelta(hours=1), ended_at=now)
+    ask(late["id"])
+    assert heard(receiver) == [("/pager", "cbr.task.resolved")]
+
+
+def test_a_success_that_rings_is_no_failure_to_close(cloud: Cloud, receiver: Receiver, tmp_path: Path) -> None:
+    config = tmp_path / "bell.yaml"
+    config.write_text(
+        f'channels: {{all: {{type: webhook, url: "{receiver.url}", resolve: true}}}}\n'
+        "routes: [{channels: [all]}]\noutcomes: {ring: [succeeded, failed]}\n"
+    )
+    app = compose.app(settings.load(cloud.env() | {"VAULTBELL_CONFIG": str(config)}))
+    cloud.outcome("succeeded", resource_id=SERVER, ended_at=days_ago(1))
+    good = cloud.outcome("succeeded", resource_id=SERVER)
+    pipeline.handle(app.bell, Event(json.dumps({"operation_log_id": good["id"]}).encode()), Budget.of(10))
+    assert [got.json["type"] for got in receiver.requests] == ["cbr.task.succeeded"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vaultbell import compose, pipeline, routing, settings, sources, strict_json
-from vaultbell.bell import Bell
+from vaultbell.bell import Bell, side_by_side
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken
 from vaultbell.channels.shown import RESOLVED
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             return [Line(Result(Action.QUIET, reason=SWEEP))]
         return pipeline.judged(handling, item)
 
-    lines = [line for found in bell.crew.map(judged, decoded.items) for line in found]
+    lines = [line for found in side_by_side(judged, decoded.items) for line in found]
     findings = [_Finding(line, tuple(_messages(bell, line, leave=leave))) for line in lines]
     if options.json:
         shown: Object = {"form": decoded.source.name, "results": [finding.as_json() for finding in findings]}
