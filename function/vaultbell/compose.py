@@ -123,7 +123,11 @@ def channels(settings: Settings) -> dict[str, Channel]:
     ready = {name: made(name, channel) for name, channel in settings.channels.items()}
     if settings.seen_url:
         store = Store(settings.seen_url.get_secret_value())
-        ready |= {name: ToldOnce(name, ready[name], store) for name in ready if not settings.channels[name].refreshes}
+        ready |= {
+            name: ToldOnce(f"{name}:{channel.receiver}", ready[name], store)
+            for name, channel in settings.channels.items()
+            if not channel.refreshes
+        }
     return ready
 
 

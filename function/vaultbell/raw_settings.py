@@ -81,7 +81,7 @@ class RawSettings:
         """Note it, at the place where the path, or the nearest part of it, stands; the first at a place counts."""
         place = next((self.places[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.places), CONFIG)
         if isinstance(place, int):
-            keys = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+            keys = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path).lstrip(".")
             place = f"{self.config}:{place}: {keys}" if keys else f"{self.config}:{place}"
         self.mistakes.setdefault(place, words)
 
@@ -202,6 +202,11 @@ class RawSettings:
             inner = found.setdefault(key, {})
             found = inner if isinstance(inner, dict) else {}
         return found
+
+
+def shown(key: str) -> str:
+    """A key, fit to be printed: what does not look like one may be a secret in the wrong place."""
+    return key if re.fullmatch(r"[\w-]{1,64}", key) else "…"
 
 
 def _project(text: str) -> Object:

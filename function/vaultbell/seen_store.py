@@ -140,6 +140,7 @@ class ToldOnce:
     """A channel behind the store: what it has been told within a day, by whichever process, it is not told again."""
 
     def __init__(self, name: str, channel: Channel, store: Store) -> None:
+        """`name`: what the channel is known by to all who share the store; another receiver is another name."""
         self._name = name
         self._channel = channel
         self._store = store

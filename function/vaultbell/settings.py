@@ -6,6 +6,7 @@ the value that stands there: it may be a secret.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -25,7 +26,7 @@ from pydantic import (
 )
 
 from vaultbell import values
-from vaultbell.raw_settings import Object, Path, RawSettings, host_of
+from vaultbell.raw_settings import Object, Path, RawSettings, host_of, shown
 from vaultbell.values import Count, Duration, Endpoint, Secrets, Text, Token, WebUrl, one_of, that
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class _Model(BaseModel):
 class _Channel(_Model):
     resolve: bool = False
     digest_over: Count | None = None
+
+    @property
+    def receiver(self) -> str:
+        """Who hears it here, as a hash: the address and whatever else tells one receiver from another."""
+        told = (type(self).__name__, *_secrets_in(self), *getattr(self, "to", ()))
+        return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
 
     @property
     def digests(self) -> bool:
@@ -358,8 +365,12 @@ def load(environ: Mapping[str, str], *, tells: bool = True, looks: bool = True) 
     try:
         settings = Settings.model_validate(raw.data)
     except ValidationError as refused:
-        for detail in refused.errors(include_url=False):
-            raw.mistake(*_in_our_words(detail))
+        details = refused.errors(include_url=False)
+        for detail in details:
+            # a list whose items are wrong is not too short besides
+            inner = any(other["loc"][: len(detail["loc"])] == detail["loc"] != other["loc"] for other in details)
+            if detail["type"] != "too_short" or not inner:
+                raw.mistake(*_in_our_words(detail))
         raise raw.error() from None
     for path, words in (*(_credential_mistakes(settings) if looks else ()), *_route_mistakes(settings)):
         raw.mistake(path, words)
@@ -431,12 +442,12 @@ def _route_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
     for at, route in enumerate(settings.routes):
         for which, name in enumerate(route.channels):
             if name not in settings.channels:
-                yield ("routes", at, "channels", which), f"there is no channel {name}"
+                yield ("routes", at, "channels", which), f"there is no channel {shown(name)}"
         for key, known in (("outcome", tuple(SEVERITIES)), ("severity", LEVELS)):
             if any(text not in known and not set(text) & {"*", "?"} for text in route.patterns.get(key, ())):
                 yield ("routes", at, "match", key), f"one of these, or a glob, is wanted: {', '.join(known)}"
         if route.fallback is not None and route.fallback not in settings.channels:
-            yield ("routes", at, "fallback"), f"there is no channel {route.fallback}"
+            yield ("routes", at, "fallback"), f"there is no channel {shown(route.fallback)}"
         if route.fallback in route.channels:
             yield ("routes", at, "fallback"), "is one of the route's own channels"
         if at == last and route.match:

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from vaultbell import standard_webhooks
 
@@ -78,9 +80,11 @@ def parted(separator: str | None) -> BeforeValidator:
     """One text stands for the list of its parts."""
 
     def part(value: object) -> object:
-        if not isinstance(value, str):
+        given: list[object] = value if isinstance(value, list) else [value]
+        texts = [text for text in given if isinstance(text, str)]
+        if not texts or len(texts) < len(given):
             return value
-        if not (parts := [text.strip() for text in value.split(separator) if text.strip()]):
+        if not (parts := [part.strip() for text in texts for part in text.split(separator) if part.strip()]):
             raise ValueError("is empty")
         return parts
 
@@ -121,7 +125,12 @@ def address(text: str, *schemes: str) -> SplitResult:
 
 
 def _web(text: str) -> SplitResult:
-    return address(text, "http", "https")
+    parts = address(text, "http", "https")
+    try:
+        parse_url(text)  # as it is read when it is asked for
+    except LocationParseError:
+        raise ValueError("an address is http:// or https:// and a host, without blanks") from None
+    return parts
 
 
 def _endpoint(text: str) -> None:

@@ -78,7 +78,7 @@ class _Reader:
             if key.tag != _TEXT:
                 self._mistake(line, "a key is a text: quote it (merge keys are not understood)")
             elif key.value in found:
-                self._mistake(line, f"the key {key.value} is given twice")
+                self._mistake(line, f"the key {key.value if key.value.isidentifier() else '…'} is given twice")
             else:
                 found[key.value] = self.value(value, (*path, key.value), line)
         return found

@@ -284,3 +284,44 @@ def test_every_published_event_is_understood(made: Made, path: Path) -> None:
     else:
         with pytest.raises(InvalidEvent, match=r"LTS|OBS|DDS|is not JSON"):
             handle(event, app)
+
+
+class Sparse:
+    """A context with next to nothing, as local runtimes have it."""
+
+    def __init__(self, **getters: object) -> None:
+        for name, value in getters.items():
+            setattr(self, name, lambda value=value: value)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        None,
+        Sparse(),
+        Sparse(getRemainingTimeInMilliSeconds=None, getToken=None),
+        Sparse(getRemainingTimeInMilliSeconds="soon", getToken=" ", getSecurityAccessKey="None"),
+        Sparse(getRemainingTimeInMilliSeconds=60_000.0, getToken="NULL"),
+    ],
+)
+def test_what_a_context_does_not_have_is_absent(cloud: Cloud, made: Made, context: Context | None) -> None:
+    event, app = smn(named(cloud.outcome("failed"))), made()
+    assert functiongraph.handle(event, context, app)["results"]  # type: ignore[arg-type]  # what runtimes hand over
+    answer = functiongraph.handle(apig(named(cloud.outcome("failed"))), context, app)  # type: ignore[arg-type]  # too
+    assert answer["statusCode"] == 200
+
+
+def test_a_topic_that_is_not_allowed_is_final(cloud: Cloud, receiver: Receiver, made: Made) -> None:
+    event = smn(named(cloud.outcome("failed")))
+    event["record"][0]["smn"]["topic_urn"] = "urn:smn:eu-de:0123456789abcdef0123456789abcdef:others"
+    app = made(VAULTBELL_SMN_TOPICS="urn:smn:eu-de:0123456789abcdef0123456789abcdef:ours")
+    with pytest.raises(InvalidEvent) as refused:
+        handle(event, app)
+    assert refused.value.status == 403
+    assert receiver.requests == []
+    assert handle(event, made())["results"][0]["action"] == "notified"
+
+
+def test_half_a_surrogate_pair_is_no_event(made: Made) -> None:
+    with pytest.raises(InvalidEvent):
+        handle("\ud800", made())

@@ -223,6 +223,16 @@ def test_one_project_s_refusal_is_not_another_s(cloud: Cloud, task: str) -> None
     assert show(bell, task).id == task
 
 
+def test_a_key_that_rests_for_one_project_is_no_word_about_another(cloud: Cloud, task: str) -> None:
+    cloud.keys["KEY"] = ("secret", None)
+    keys = {"OS_ACCESS_KEY": "KEY", "OS_SECRET_KEY": "wrong", "VAULTBELL_PROJECTS": f"{PROJECT},{OTHER}"}
+    bell = bell_of(cloud, OS_USERNAME="", OS_PASSWORD="", OS_USER_DOMAIN_NAME="", **keys)
+    assert isinstance(error_of(lambda: show(bell, task)), Misconfigured)
+    assert isinstance(error_of(lambda: show(bell, task)), Misconfigured)
+    assert isinstance(error_of(lambda: show(bell, task, project_id=OTHER)), Transient)
+    assert cloud.counts["show"] == 1
+
+
 def test_a_wrong_address_of_the_log_in_does_not_rest(cloud: Cloud, task: str) -> None:
     bell = bell_of(cloud)
     cloud.fault("iam", "status", status=404)

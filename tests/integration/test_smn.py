@@ -211,3 +211,18 @@ def test_being_unsubscribed_is_told_loudly_and_not_undone(
     admit(trust, SENDER.confirmation("UnsubscribeConfirmation"))
     assert asked(smn) == [CERTIFICATE_URL]
     assert {record.levelname for record in caplog.records if record.name == "vaultbell"} == {"ERROR"}
+
+
+@pytest.mark.parametrize("aged", [True, False])
+def test_a_certificate_that_was_renewed_at_its_place_is_fetched_anew(
+    smn: responses.RequestsMock, trust: SmnTrust, monkeypatch: pytest.MonkeyPatch, aged: bool
+) -> None:
+    admit(trust, SENDER.notification(TASK))
+    renewed = Sender()
+    smn.replace(responses.GET, CERTIFICATE_URL, body=renewed.certificate)
+    monkeypatch.setattr("vaultbell.cloud.smn_trust.FRESH_SECONDS", 0.0 if aged else 60.0)
+    if aged:
+        admit(trust, renewed.notification(TASK))
+    else:  # a forger must not make us ask at every message
+        assert refusal(trust, renewed.notification(TASK)).status == 401
+    assert asked(smn) == [CERTIFICATE_URL] * (2 if aged else 1)

@@ -246,3 +246,18 @@ def test_pages_overlap_by_little() -> None:
     offsets = [offset for offset, _ in still.calls]
     assert offsets[:3] == [0, 1_000 - OVERLAP, 2_000 - 2 * OVERLAP]
     assert len(still.calls) <= 12
+
+
+def test_a_page_of_rows_that_are_known_is_no_end_while_it_says_that_more_follow() -> None:
+    held: list[Object] = [{"id": str(number), "updated_at": "x"} for number in range(250)]
+    asked = 0
+
+    def get(offset: int, _: int) -> Page:
+        nonlocal asked, held
+        asked += 1
+        if asked == 2:  # 75 rows have come to the front
+            came: list[Object] = [{"id": f"new {number}"} for number in range(75)]
+            held = came + held
+        return Page(held[offset : offset + 100], count=len(held))
+
+    assert {str(number) for number in range(250)} <= {row["id"] for row in rows(get)}

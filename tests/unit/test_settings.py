@@ -703,3 +703,29 @@ def test_without_a_file_neither_yaml_nor_mail_is_imported() -> None:
         check=True,
     )
     assert done.stdout.strip() == ""
+
+
+def test_secrets_of_one_text_and_of_a_list_are_parted_alike(config: WriteConfig) -> None:
+    both = f"{SECRET} whsec_{'B' * 32}"
+    for text in (f'"{both}"', f'["{both}"]'):
+        found = load(CLOUD | config(f"channels: {{ops: {{type: webhook, url: 'http://x', secrets: {text}}}}}"))
+        assert len(webhook(found, "ops").secrets) == 2
+
+
+@pytest.mark.parametrize("host", ["☃.example", "ä_b.example", "①②⑦.0.0.1"])
+def test_a_host_that_could_never_be_asked_for_stops_the_start(host: str) -> None:
+    assert mistakes(CLOUD | {"VAULTBELL_WEBHOOK_URL": f"http://{host}/x"})
+
+
+def test_a_secret_in_the_place_of_a_key_is_not_printed(config: WriteConfig) -> None:
+    marked = "https://SECMARK/x"
+    text = f"channels: {{a: {{type: webhook, url: 'http://x', '{marked}': 1}}}}\nroutes: [{{channels: ['{marked}']}}]"
+    told = mistakes(CLOUD | config(text))
+    assert told
+    assert "SECMARK" not in "".join(told)
+
+
+def test_one_mistake_in_a_list_is_told_once(config: WriteConfig) -> None:
+    channel = "channels: {a: {type: webhook, url: 'http://x'}}"
+    for text in ("routes: [{fallback: a}]", "outcomes: {ring: [failled]}"):
+        assert len(mistakes(CLOUD | config(f"{channel}\n{text}"))) == 1

@@ -85,17 +85,24 @@ class AccessKey:
 
     keys: signing.KeyPair
     rests_until: float = 0.0
+    refused: set[str] = field(default_factory=set)  # the projects for which it was, while it rests
 
     def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
         """The signature of this request."""
         del budget
-        if time.monotonic() < self.rests_until:
+        rest = self.rests_until - time.monotonic()
+        if rest > 0 and project.project_id in self.refused:
             raise Misconfigured("the API has lately refused our access key", cause="credentials")
+        if rest > 0:  # nobody has said anything about this project
+            raise Transient("our access key rests: the API has lately refused it elsewhere", after=rest)
         return signing.headers(self.keys, method, url, datetime.now(UTC), project.project_id)
 
     def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
         """There is no other; let this one rest."""
-        del project, refused
+        del refused
+        if time.monotonic() >= self.rests_until:
+            self.refused.clear()
+        self.refused.add(project.project_id)
         self.rests_until = time.monotonic() + REFUSED_PAUSE
         return False
 

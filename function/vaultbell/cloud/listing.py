@@ -34,6 +34,10 @@ class Page:
         """Whether it holds less than it could. Only such a page can be the last."""
         return len(self.rows) < min(self.limit or asked, asked)
 
+    def says_more(self, offset: int) -> bool:
+        """Whether it says that there are rows behind it."""
+        return self.count is not None and self.count > offset + len(self.rows)
+
     def is_last(self, offset: int, asked: int) -> bool:
         """Whether it says that the list ends with it."""
         said = self.limit is not None if self.count is None else self.count <= offset + len(self.rows)
@@ -60,7 +64,8 @@ def rows(get: Callable[[int, int], Page], size: int = PAGE, until: frozenset[Mar
             continue
         news = [row for row in page.rows if _mark(row) not in known]
         yield from news
-        if page.is_last(offset, size) or (not news and page.is_short(size)) or not until.isdisjoint(marks):
+        at_its_end = not news and page.is_short(size) and not (page.rows and page.says_more(offset))
+        if page.is_last(offset, size) or at_its_end or not until.isdisjoint(marks):
             break
         first = marks if first is None else first
         known, back = marks, half

@@ -13,6 +13,7 @@ import binascii
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from vaultbell.cloud import answers
 from vaultbell.cloud.endpoints import domain_of
 from vaultbell.errors import InvalidEvent, Permanent, Transient
 from vaultbell.report import Object
+from vaultbell.sources import smn
 from vaultbell.telemetry import log
 from vaultbell.transport import Answer, Transport
 
@@ -39,6 +41,7 @@ SIGNED = {
 }
 CERTIFICATE_MOST = 64 * 1024
 CERTIFICATES_MOST = 32
+FRESH_SECONDS = 60.0  # a certificate that does not fit is fetched anew, but not at every forged message
 
 
 class SmnTrust:
@@ -51,7 +54,7 @@ class SmnTrust:
         self._http = http
         self._now = now
         self._lock = threading.Lock()
-        self._certificates: dict[str, Certificate] = {}
+        self._certificates: dict[str, tuple[float, Certificate]] = {}
 
     def admit(self, body: bytes, budget: Budget) -> None:
         """Let a message in; one that invites us to a topic is answered by confirming.
@@ -67,10 +70,14 @@ class SmnTrust:
             raise _forged("the SMN message is not signed")
         topic = message.get("topic_urn")
         if not isinstance(topic, str) or topic not in self._topics:
-            told = "the SMN topic is not allowed (VAULTBELL_SMN_TOPICS)"
-            raise InvalidEvent(told, status=403, code="topic_not_allowed")
+            raise smn.not_allowed()
         region = topic.split(":")[2]
-        self._verify(message, signature, self._certificate(certificate_url, region, budget))
+        try:
+            self._verify(message, signature, self._certificate(certificate_url, region, budget))
+        except InvalidEvent:
+            if not self._has_aged(certificate_url):
+                raise
+            self._verify(message, signature, self._certificate(certificate_url, region, budget))
         if message["type"] == "SubscriptionConfirmation":
             self._confirm(message.get("subscribe_url"), region, budget)
             log(logging.INFO, "the SMN subscription is confirmed", topic=topic)
@@ -104,8 +111,8 @@ class SmnTrust:
         if not parts or parts.query or not re.fullmatch(rf"/smn/SMN_{re.escape(region)}_[0-9A-Za-z]+\.pem", parts.path):
             raise _forged("the SMN message names a certificate elsewhere than at its region's SMN host")
         with self._lock:
-            if found := self._certificates.get(url):
-                return found
+            if url in self._certificates:
+                return self._certificates[url][1]
         answer = self._get(url, budget, "the certificate of the SMN message")
         if answer.status != 200:
             raise _forged("the certificate of the SMN message is not there")
@@ -118,8 +125,16 @@ class SmnTrust:
         with self._lock:
             if len(self._certificates) >= CERTIFICATES_MOST:
                 self._certificates.clear()
-            self._certificates[url] = certificate
+            self._certificates[url] = time.monotonic(), certificate
         return certificate
+
+    def _has_aged(self, url: str) -> bool:
+        """Forget a certificate that was not fetched just now: another one may stand in its place since."""
+        with self._lock:
+            if url not in self._certificates or time.monotonic() - self._certificates[url][0] < FRESH_SECONDS:
+                return False
+            del self._certificates[url]
+            return True
 
     def _confirm(self, url: object, region: str, budget: Budget) -> None:
         domain = domain_of(region)

@@ -24,7 +24,7 @@ def handle(
     door: str,
     headers: Mapping[str, str],
     tokens: Sequence[str],
-    read_body: Callable[[], bytes],
+    read_body: Callable[[Budget], bytes],
     budget: Budget,
     cbr: Cbr | None = None,
 ) -> Answer:
@@ -36,12 +36,12 @@ def handle(
     try:
         if smn.HEADER in headers:
             budget = budget.within(smn.SOURCE.waits or budget.left)
-            body = read_body()
+            body = read_body(budget)
             app.smn.admit(body, budget)
             event = Event(body, headers, trusted=True)
         else:
             proved = app.doorkeeper.knows(headers, tokens)
-            body = read_body()
+            body = read_body(budget)
             if not proved:
                 app.doorkeeper.verify(headers, body, time.time())
             event = Event(body, headers, trusted=not app.doorkeeper.is_open)

@@ -52,7 +52,8 @@ class HeaderContext:
     def getRemainingTimeInMilliSeconds(self) -> int:  # noqa: N802
         """The whole time-out of the function (its header has seconds): the invocation has just begun."""
         seconds = self._headers.get("x-cff-timeout", "")
-        return int(seconds) * 1_000 if seconds.isascii() and seconds.isdigit() and len(seconds) < 7 else FOREVER
+        said = int(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 7 else 0
+        return said * 1_000 or FOREVER
 
     def getToken(self) -> str | None:  # noqa: N802
         """The agency's token."""
@@ -81,7 +82,9 @@ def handle(event: object, context: FunctionContext, app: App) -> Object:
         return _written(_apig(event, context, app))
     began = time.monotonic()
     try:
-        report = pipeline.handle(app.bell, _event(event), _budget(context, app), _cbr(context, app))
+        report = pipeline.handle(
+            app.bell, _event(event, app.settings.smn_topics), _budget(context, app), _cbr(context, app)
+        )
     except InvalidEvent as error:
         log_report("functiongraph", error)
         raise
@@ -91,14 +94,16 @@ def handle(event: object, context: FunctionContext, app: App) -> Object:
     return report.as_json()
 
 
-def _event(event: object) -> Event:
+def _event(event: object, topics: tuple[str, ...]) -> Event:
     """The platform's own form, which no other door takes; the platform vouches for its sender."""
     if isinstance(event, bytes | str):
-        return Event(event if isinstance(event, bytes) else event.encode(), trusted=True, platform=True)
-    try:
-        return Event(json.dumps(event).encode(), trusted=True, platform=True)
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidEvent("the event is not JSON", code="not_json") from None
+        body = event if isinstance(event, bytes) else event.encode(errors="surrogatepass")
+    else:
+        try:
+            body = json.dumps(event).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidEvent("the event is not JSON", code="not_json") from None
+    return Event(body, trusted=True, platform=True, topics=topics)
 
 
 def _raised(report: Report) -> VaultbellError | None:
@@ -126,7 +131,7 @@ def _apig(request: Mapping[str, object], context: FunctionContext, app: App) -> 
         tokens = [text for text in (token if isinstance(token, list) else [token]) if isinstance(text, str)]
         budget = _budget(context, app).within(APIG_WAITS)
 
-        def body() -> bytes:
+        def body(_: Budget) -> bytes:
             door.not_encoded(headers)
             return _body(request)
 
@@ -154,22 +159,30 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _budget(context: FunctionContext, app: App) -> Budget:
-    return Budget.of(app.settings.time_budget).within(context.getRemainingTimeInMilliSeconds() / 1_000)
+    budget, left = Budget.of(app.settings.time_budget), _asked(context, "getRemainingTimeInMilliSeconds")
+    return budget.within(max(0.0, left / 1_000)) if isinstance(left, (int, float)) else budget
 
 
 def _cbr(context: FunctionContext, app: App) -> Cbr | None:
     """The API with the agency's credentials, where the function has an agency."""
-    if token := _given(context.getToken()):
+    if token := _given(context, "getToken"):
         return app.bell.cbr.lent(GivenToken(token))
-    access, secret = _given(context.getSecurityAccessKey()), _given(context.getSecuritySecretKey())
+    access, secret = _given(context, "getSecurityAccessKey"), _given(context, "getSecuritySecretKey")
     if access and secret:
-        return app.bell.cbr.lent(AccessKey(KeyPair(access, secret, _given(context.getSecurityToken()))))
+        return app.bell.cbr.lent(AccessKey(KeyPair(access, secret, _given(context, "getSecurityToken"))))
     return None
 
 
-def _given(value: str | None) -> str | None:
+def _given(context: FunctionContext, getter: str) -> str | None:
     """A credential; where the function has no agency, some runtimes say so with the text "null"."""
-    return value if value and value != "null" else None
+    value = _asked(context, getter)
+    return value if isinstance(value, str) and value.strip().lower() not in ("", "null", "none") else None
+
+
+def _asked(context: FunctionContext, getter: str) -> object:
+    """What the context says; None where it has no such getter, as those of local runtimes."""
+    found = getattr(context, getter, None)
+    return found() if callable(found) else None
 
 
 def _written(answer: Answer) -> Object:

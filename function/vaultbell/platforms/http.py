@@ -55,9 +55,9 @@ def _answer(request: Request, app: App) -> Answer:
         raise InvalidEvent("there is nothing at this path", status=404, code="not_found")
     door.needs(request.method, "POST")
 
-    def body() -> bytes:
+    def body(within: Budget) -> bytes:
         door.not_encoded(headers)
-        return _body(request, budget, door.BODY_MOST)
+        return _body(request, within, door.BODY_MOST)
 
     return door.handle(app, "http", headers, request.args.getlist("token"), body, budget)
 
