@@ -2,13 +2,15 @@
 
 PYTHON ?= python3
 PORT ?= 8080
+CONTAINER ?= docker
+IMAGE ?= vaultbell
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test bench check-infra package lint format lock clean
+.PHONY: help venv demo run test bench check-infra check-image package image pictures lint format lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,11 +44,26 @@ build/bench/%/.ready:
 	$(@D)/bin/pip install --quiet --require-hashes -r $<
 	touch $@
 
-check-infra: $(READY) ## What is deployed: Terraform's own checks, and the zip on a bare Python 3.12
-	$(BIN)/pytest tests/infra/test_*.py tests/infra/check_*.py
+build/check-infra/.ready: tests/infra/requirements.txt
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --no-deps --require-hashes --target $(@D) -r $<
+	touch $@
+
+check-infra: export PATH := $(CURDIR)/build/check-infra/bin:$(PATH)
+check-infra: $(READY) build/check-infra/.ready ## What is deployed: the checks of others' tools, and the zip on a bare Python 3.12
+	PYTHONPATH=build/check-infra $(BIN)/pytest tests/infra/test_*.py tests/infra/check_*.py
+
+check-image: $(READY) ## The container image, built and run: as root, with buildah and debootstrap
+	$(BIN)/pytest -s tests/infra/build_image.py
 
 package: $(READY) ## The zip for FunctionGraph, in dist/
 	$(BIN)/python infra/package.py
+
+image: ## The container image, as IMAGE (vaultbell), by CONTAINER (docker)
+	$(CONTAINER) build --file infra/container/Dockerfile --tag $(IMAGE) .
+
+pictures: $(READY) ## The README's pictures of a mail, by Chromium
+	$(BIN)/python tests/pictures.py
 
 lint: $(READY) ## Rules, format and types
 	$(BIN)/ruff check .
@@ -59,12 +76,15 @@ format: $(READY) ## Put the code into form
 
 # Without the user's or the machine's configuration: the lock must say the same everywhere.
 # `make lock` keeps what does; `make lock UPGRADE=--upgrade` takes the newest.
-COMPILE = $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal --python-version 3.11 \
+LOCK = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url $(UPGRADE) --custom-compile-command "make lock"
+COMPILE = $(LOCK) pyproject.toml
 
 lock: $(READY) ## Compile requirements*.txt from pyproject.toml
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --all-extras --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --extra queue --extra redis --constraint requirements-dev.txt --output-file requirements-container.txt
+	$(LOCK) tests/infra/requirements.in --constraint requirements-dev.txt --output-file tests/infra/requirements.txt
 	$(COMPILE) tests/bench/requirements.in --extra queue --constraint requirements.txt --output-file tests/bench/requirements.txt
 
 clean: ## Remove what the other targets made
