@@ -36,13 +36,14 @@ def main() -> None:
         "standin", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: loopback)")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve https with these PEM files")
     parser.add_argument("--seed-demo", action="store_true", help="fill in a task for each outcome")
     given = parser.parse_args()
     cloud = Cloud()
     if given.seed_demo:
         seed_demo(cloud)
-    with serve(cloud, given.port, tuple(given.tls) if given.tls else None) as server:
+    with serve(cloud, given.port, tuple(given.tls) if given.tls else None, given.host) as server:
         print(json.dumps({"url": server.url}), flush=True)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

@@ -24,21 +24,26 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Serves an application at `url` on loopback until the context ends; `connections` counts those accepted."""
+    """Serves an application at `url`, on loopback unless told otherwise, until the context ends.
+
+    `connections` counts those accepted.
+    """
 
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
     request_queue_size = 256
 
-    def __init__(self, application: Application, port: int = 0, tls: tuple[str, str] | None = None) -> None:
-        super().__init__(("127.0.0.1", port), socketserver.BaseRequestHandler)
+    def __init__(
+        self, application: Application, port: int = 0, tls: tuple[str, str] | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__((host, port), socketserver.BaseRequestHandler)
         self.application = application
         self.connections = 0
         self.stopping = threading.Event()
         self.context = server_context(tls) if tls else None
         self.port: int = self.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
         self._open: set[socket.socket] = set()
 
     def __enter__(self) -> Server:
@@ -163,14 +168,14 @@ def _close(connection: socket.socket) -> None:
 
 
 @contextmanager
-def serve(cloud: Cloud, port: int = 0, tls: tuple[str, str] | None = None) -> Iterator[Server]:
+def serve(cloud: Cloud, port: int = 0, tls: tuple[str, str] | None = None, host: str = "127.0.0.1") -> Iterator[Server]:
     """Serve a cloud at one address for IAM and CBR; `cloud.env()` leads there. `tls`: certificate and key files."""
 
     def application(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
         return api.answer(cloud, method, path, query, headers, body)
 
     before = cloud.iam_url, cloud.cbr_url
-    with Server(application, port, tls) as server:
+    with Server(application, port, tls, host) as server:
         cloud.iam_url = cloud.cbr_url = server.url
         try:
             yield server
