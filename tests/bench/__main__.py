@@ -70,9 +70,9 @@ def _document(found: Found, loads: list[float]) -> str:
     parts = [
         "# What it costs",
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {versions}.\nThe load of the machine was "
-        f"{median(loads):.1f} in the middle of the run ({min(loads):.1f} to {max(loads):.1f}); this run itself is 1.",
-        "Every figure of the first table is a ratio of two things that were measured in turns, within one round; shown\n"
-        "are the median and the extremes of the rounds. Times are there to be compared with each other alone.",
+        f"{median(loads):.1f} in the middle of the run ({min(loads):.1f} to {max(loads):.1f}); 1 is its own.",
+        "Every figure of the first table is a ratio of two things that were measured in turns, within one round;\n"
+        "shown are the median and the extremes of the rounds. Times are there to be compared with each other alone.",
         _table(_due(found)).rstrip(),
     ]
     for curve in found.curves:
