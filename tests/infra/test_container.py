@@ -141,6 +141,8 @@ def test_the_image_has_what_the_function_and_the_consumer_need_as_the_tests_had_
     runtime, image, dev = (_pins(f"requirements{name}.txt") for name in ("", "-container", "-dev"))
     assert runtime < image <= dev
     assert {pin.partition("==")[0] for pin in image - runtime} >= {"kombu", "redis"}
+    requirements = (TOP / "requirements-container.txt").read_text("utf-8").replace("\\\n", " ").splitlines()
+    assert [line for line in requirements if not line.startswith("#") and "--hash=sha256:" not in line] == []
 
 
 def _pins(name: str) -> set[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +16,10 @@ import pytest
 
 from infra import crds
 from infra.kustomize import Manifest, build
-from infra.manifests import mistakes, pod_of
+from infra.manifests import environment, mistakes, pod_of
+from serving import serving
+from standin import Cloud
+from standin.sinks import Receiver
 from vaultbell import cli
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -226,8 +231,8 @@ def test_what_knative_would_refuse_is_found(mistake: Mistake, tmp_path: Path) ->
     assert any(mistake.said in words for words in found), found
 
 
-def test_every_overlay_sweeps_with_one_period(manifests: list[Manifest]) -> None:
-    assert [manifest["kind"] for manifest in manifests if manifest["kind"] in ("PingSource", "CronJob")] != []
+def test_every_overlay_has_one_sweep(manifests: list[Manifest]) -> None:
+    assert len([manifest for manifest in manifests if manifest["kind"] in ("PingSource", "CronJob")]) == 1
 
 
 def test_the_dead_letters_consumer_is_the_same_function_with_channels_of_its_own() -> None:
@@ -286,6 +291,26 @@ def test_a_sweep_that_rang_has_done_its_work_and_one_that_failed_has_not(
     stand_in.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     assert subprocess.run(command, env={"PATH": path}, check=False).returncode == meant
+
+
+def test_what_the_broker_hands_over_is_handled_and_answered_without_a_word(cloud: Cloud, receiver: Receiver) -> None:
+    """Under the settings of the manifest: a tick, an event of a running task, and a dead letter with its reasons."""
+    (container,) = (container for container in _containers(MINIMAL) if "dead-letters" not in str(container["envFrom"]))
+    (tick,) = (manifest["spec"]["data"] for manifest in build(INFRA / MINIMAL) if manifest["kind"] == "PingSource")
+    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/here", "ce-type": "any", "Prefer": "reply"}
+    dead = {"ce-knativeerrorcode": "503", "ce-knativeerrordest": "http://vaultbell", "ce-knativeerrordata": "eyJh"}
+    settings = environment(container) | cloud.env() | {"VAULTBELL_WEBHOOK_URL": f"{receiver.url}/bell"}
+    with serving(settings) as function:
+
+        def hand_over(body: str, headers: dict[str, str]) -> None:
+            answer = function.post(headers=event | headers, data=body)
+            assert (answer.status_code, answer.content) == (204, b""), function.log
+
+        hand_over(tick, {"ce-time": datetime.now(UTC).isoformat(), "Content-Type": "application/json"})
+        failed, running = cloud.outcome("failed"), cloud.outcome("running")
+        hand_over(json.dumps({"operation_log_id": running["id"]}), {})
+        hand_over(json.dumps({"operation_log_id": failed["id"]}), dead)
+    assert [got.json["data"]["operation_log"]["id"] for got in receiver.requests] == [failed["id"]]
 
 
 def _containers(overlay: str) -> Iterator[Manifest]:
