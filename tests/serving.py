@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
+from standin import ports
 
 FUNCTION = Path(__file__).parents[1] / "function"
 STARTS_WITHIN = 30.0
@@ -54,17 +55,10 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
 @contextmanager
 def serving(settings: Mapping[str, str], threads: int = 16) -> Iterator[Running]:
     """The function with these settings, once it is ready; it is stopped at the end."""
-    port = free_port()
+    port = ports.unused()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "functions_framework", "--source", str(FUNCTION / "main.py"), "--target", "handle"]
     command += ["--host", "127.0.0.1", "--port", str(port)]

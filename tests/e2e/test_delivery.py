@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from serving import free_port, serving
+from serving import serving
 from standin import Cloud, serve
 from standin.certificates import Authority
+from standin.ports import unused
 from standin.proxy import Proxy
 from standin.sinks import Got, Mailbox, Receiver
 from worlds import Told, World
@@ -135,7 +136,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                     "VAULTBELL_TIME_BUDGET": "3",
                     "RECEIVER": f"127.0.0.1:{receiver.port}",
                     "SECURE": secure.url,
-                    "CLOSED": str(free_port()),
+                    "CLOSED": str(unused()),
                     "LOGIN_PROXY": f"127.0.0.1:{login_proxy.port}",
                     "STARTTLS": str(starttls.port),
                     "SMTPS": str(smtps.port),

@@ -15,7 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import samples
-from serving import FUNCTION, environment, free_port
+from serving import FUNCTION, environment
+from standin.ports import unused
 from standin.sinks import Got, Mailbox, Receiver
 from standin.state import PROJECT
 from vaultbell import cli
@@ -198,7 +199,7 @@ def test_one_that_refuses_is_bad_news_and_the_others_are_told_all_the_same(run: 
 
 
 def test_one_that_is_not_reached_is_told_apart_and_was_tried_as_any_message_is(run: Run) -> None:
-    done = run(text="", VAULTBELL_WEBHOOK_URL=f"http://127.0.0.1:{free_port()}/m4rker")
+    done = run(text="", VAULTBELL_WEBHOOK_URL=f"http://127.0.0.1:{unused()}/m4rker")
     assert (done.status, done.err) == (3, "")
     assert done.out.splitlines()[-1] == "webhook  no             3      127.0.0.1: connection refused"
     assert "m4rker" not in done.out

@@ -25,8 +25,9 @@ import requests
 from infra.kustomize import build
 from infra.manifests import pod_of
 from integration.broker import own_broker
-from serving import Running, free_port
+from serving import Running
 from standin import Cloud
+from standin.ports import unused
 from standin.sinks import Receiver
 
 TOP = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ def _mib(folder: Path) -> float:
 
 @pytest.fixture
 def settings(cloud: Cloud, receiver: Receiver) -> dict[str, str]:
-    return cloud.env() | {"VAULTBELL_WEBHOOK_URL": f"{receiver.url}/bell", "PORT": str(free_port())}
+    return cloud.env() | {"VAULTBELL_WEBHOOK_URL": f"{receiver.url}/bell", "PORT": str(unused())}
 
 
 def _wait_until_ready(running: Running) -> float:

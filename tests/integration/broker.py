@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-from serving import free_port
+from standin.ports import unused
 from vaultbell.errors import SettingsError, Transient
 from vaultbell.platforms.queue.broker import Broker, connected
 
@@ -51,9 +51,9 @@ class OwnBroker:
     """A RabbitMQ node on loopback that keeps everything in a folder: name, cookie, data, ports."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
-    epmd_port: int = field(default_factory=free_port)
-    dist_port: int = field(default_factory=free_port)
+    port: int = field(default_factory=unused)
+    epmd_port: int = field(default_factory=unused)
+    dist_port: int = field(default_factory=unused)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 from redis import Redis, RedisError
 
 from integration.broker import missing
-from serving import free_port
+from standin.ports import unused
 
 GIVEN = os.environ.get("VAULTBELL_TEST_REDIS_URL", "")
 USUAL = "redis://127.0.0.1:6379"
@@ -42,7 +42,7 @@ class OwnRedis:
 
     folder: Path
     options: tuple[str, ...] = ()
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=unused)
     process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from integration.broker import missing
-from serving import free_port
 from standin import Cloud
+from standin.ports import unused
 from standin.sinks import Receiver
 from vaultbell import compose, pipeline, settings
 from vaultbell.budget import Budget
@@ -55,7 +55,7 @@ def alertmanager(tmp_path: Path, receiver: Receiver) -> Iterator[Alertmanager]:
     if not program:
         missing("prometheus-alertmanager is not installed")
     (tmp_path / "alertmanager.yml").write_text(CONFIG.format(url=f"{receiver.url}/told"))
-    port = free_port()
+    port = unused()
     command = [program, f"--config.file={tmp_path / 'alertmanager.yml'}", f"--storage.path={tmp_path / 'data'}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:

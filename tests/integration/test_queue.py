@@ -28,8 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from integration.broker import OwnBroker, own_broker, usual
-from serving import environment, free_port
+from serving import environment
 from standin import Cloud
+from standin.ports import unused
 from standin.server import server_context
 from standin.sinks import Got, Receiver
 from vaultbell import cli, compose, handling, pipeline, settings
@@ -526,7 +527,7 @@ def test_a_broker_that_is_killed_under_load_and_comes_back_is_found_again(
 
 def test_a_consumer_waits_for_a_broker_that_is_not_there_yet_and_can_be_told_not_to(bench: Bench) -> None:
     bell = compose.app(settings.load(bench.env)).bell
-    absent = Consumer(bell, Broker(f"amqp://127.0.0.1:{free_port()}", "backups"), time_budget=5.0)
+    absent = Consumer(bell, Broker(f"amqp://127.0.0.1:{unused()}", "backups"), time_budget=5.0)
     thread = threading.Thread(target=absent.run)
     thread.start()
     thread.join(0.5)
@@ -633,7 +634,7 @@ def test_what_the_broker_refuses_is_told_at_once_and_without_the_password(
         told = capsys.readouterr().err
         assert words in told.splitlines()[-1]
         assert "wr0ng" not in told
-    assert cli.main(["queue", "dead", f"amqp://127.0.0.1:{free_port()}", "--queue", "backups"]) == 3
+    assert cli.main(["queue", "dead", f"amqp://127.0.0.1:{unused()}", "--queue", "backups"]) == 3
     with connected(replace(bench.broker, queue=other)) as link:
         link._channel.queue_delete(f"{other}.dead")
 

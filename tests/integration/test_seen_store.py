@@ -21,9 +21,10 @@ import pytest
 from redis import Redis
 
 from integration.redis_server import OwnRedis, own_redis, usual
-from serving import FUNCTION, environment, free_port
+from serving import FUNCTION, environment
 from standin import Cloud
 from standin.certificates import Authority
+from standin.ports import unused
 from standin.sinks import Receiver
 from told import FAILED
 from vaultbell import compose, pipeline, seen_store, settings
@@ -408,7 +409,7 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    folder, port = tmp_path_factory.mktemp("guarded"), free_port()
+    folder, port = tmp_path_factory.mktemp("guarded"), unused()
     authority = Authority(folder)
     pair = authority.certificate()
     files = ("--tls-cert-file", pair.cert, "--tls-key-file", pair.key, "--tls-ca-cert-file", authority.file)
@@ -444,7 +445,7 @@ def test_a_store_that_is_down_is_told_about_once_in_a_while_and_everything_rings
     told: Notification, log: list[str]
 ) -> None:
     place = Place()
-    with closing(Store(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}")) as store:
+    with closing(Store(f"redis://:{PASSWORD}@127.0.0.1:{unused()}")) as store:
         channel = ToldOnce("ops", place, store)
         assert [channel.send(told, seconds(5)) for _ in range(5)] == [Taken(200)] * 5
     assert len(place.told) == 5
@@ -587,7 +588,7 @@ def test_a_key_that_holds_something_else_suppresses_nothing(
 
 def test_while_the_store_is_down_events_are_handled_as_ever(cloud: Cloud, receiver: Receiver, log: list[str]) -> None:
     task = cloud.outcome("failed")
-    bell = compose.bell(settings.load(hooked(cloud, receiver, f"redis://127.0.0.1:{free_port()}")))
+    bell = compose.bell(settings.load(hooked(cloud, receiver, f"redis://127.0.0.1:{unused()}")))
     report = pipeline.handle(bell, Event(json.dumps({"operation_log_id": task["id"]}).encode()), seconds(10))
     assert (report.status, len(receiver.requests)) == (200, 1)
     assert len(left_alone(log)) == 1

@@ -9,6 +9,7 @@ import socketserver
 import threading
 from urllib.parse import urlsplit
 
+from standin import ports
 from standin.server import Incoming, server_context
 
 CLOSE = b"\r\nConnection: close\r\n"
@@ -31,7 +32,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         leads_to: tuple[str, int] | None = None,
         tls: tuple[str, str] | None = None,
     ) -> None:
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        super().__init__(("127.0.0.1", ports.unused()), socketserver.BaseRequestHandler)
         self.port: int = self.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.asked: list[str] = []

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import BinaryIO
 
-from standin import api
+from standin import api, ports
 from standin.state import Answer, Cloud, Fault
 
 Application = Callable[[str, str, str, Mapping[str, str], bytes], Answer]  # method, path, query, headers, body
@@ -37,7 +37,7 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(
         self, application: Application, port: int = 0, tls: tuple[str, str] | None = None, host: str = "127.0.0.1"
     ) -> None:
-        super().__init__((host, port), socketserver.BaseRequestHandler)
+        super().__init__((host, port or ports.unused(host)), socketserver.BaseRequestHandler)
         self.application = application
         self.connections = 0
         self.stopping = threading.Event()

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from standin import ports
 from standin.server import Server, server_context
 from standin.state import Answer, Fault, Kind
 
@@ -201,7 +202,7 @@ class Mailbox:
             return smtp
 
         implicit = context if self.mode == "implicit" else None
-        server = await self._loop.create_server(session, "127.0.0.1", self.port, ssl=implicit)
+        server = await self._loop.create_server(session, "127.0.0.1", self.port or ports.unused(), ssl=implicit)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()
