@@ -8,7 +8,6 @@ import pytest
 
 from standin import Cloud, mock_cloud, serve
 from standin.sinks import Mailbox, Receiver
-from through_requests import through_requests
 
 
 @pytest.fixture
@@ -19,15 +18,8 @@ def cloud() -> Iterator[Cloud]:
         yield cloud
 
 
-@pytest.fixture(name="through_requests")
-def _through_requests() -> Iterator[None]:
-    """Vaultbell's requests are such as `responses` can answer."""
-    with through_requests():
-        yield
-
-
 @pytest.fixture
-def mocked_cloud(through_requests: None) -> Iterator[Cloud]:  # noqa: ARG001 - it is there
+def mocked_cloud() -> Iterator[Cloud]:
     """A fresh stand-in cloud at its real addresses, answered inside the process."""
     with mock_cloud() as cloud:
         yield cloud

@@ -1,4 +1,4 @@
-"""The one way out: pools, TLS context, deadline, address guard.
+"""The one way out: adapter, pool, TLS context, deadline, address guard.
 
 Every wait on this way (name look-up, connecting, handshake, each byte) ends by one deadline, and what goes wrong is
 `Transient` or `Permanent` with a text that names the host alone.
@@ -7,49 +7,58 @@ Every wait on this way (name look-up, connecting, handshake, each byte) ends by 
 from __future__ import annotations
 
 import http.client
+import logging
 import os
-import re
 import socket
 import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidHeader, ProxyError
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as LibraryTimeout
+from urllib3.util import parse_url
 
 from vaultbell import addresses
 from vaultbell.budget import Budget
 from vaultbell.errors import Permanent, Transient
-from vaultbell.pool import Pool, ProxyRefusal, Response
-from vaultbell.values import ascii_host
+from vaultbell.pool import Pool
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+    from urllib3 import BaseHTTPResponse, ProxyManager
 
-    from vaultbell import proxied
-
-POOLS = 32
+POOLS, POOL_SIZE = 32, 64
 SLACK_SECONDS = 0.01  # how far a socket's time-out may be off: to set one is a call of the system
 GRACE_SECONDS = 0.05  # how long a body that nobody reads is waited for, so that its connection can be kept
 LEFTOVER = 64 * 1024  # and how much of it is taken
 PORTS = {"http": 80, "https": 443}
 # The first that fits is told.
 WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((TimeoutError,), "no answer in time"),
+    ((TimeoutError, requests.Timeout, LibraryTimeout), "no answer in time"),
     ((socket.gaierror,), "the name was not found"),
     ((ConnectionRefusedError,), "connection refused"),
     ((ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError), "the connection was lost"),
     ((ssl.SSLError,), "the TLS handshake failed"),
     ((http.client.IncompleteRead,), "the answer was cut short"),
-    ((http.client.HTTPException,), "the answer is not HTTP"),
-    ((ProxyRefusal,), "the proxy does not let us through"),
+    ((http.client.HTTPException, InvalidHeader), "the answer is not HTTP"),
+    ((ProxyError,), "the proxy does not let us through"),
 )
 
 SocketAddress = Any  # (address, port), and for IPv6 flow and scope: as the standard library types it
@@ -146,11 +155,7 @@ def _context(ca_file: str | None) -> _Context:
     if ca_file is None and (paths.cafile or (paths.capath and any(Path(paths.capath).iterdir()))):
         context.set_default_verify_paths()
     else:
-        if ca_file is None:
-            from certifi import where  # noqa: PLC0415 - only where the system has none
-
-            ca_file = where()
-        context.load_verify_locations(ca_file)
+        context.load_verify_locations(ca_file or certifi.where())
     return context
 
 
@@ -161,7 +166,7 @@ def contexts_built() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    origin: str  # scheme, name and port, without user and password
+    url: str  # without user, password and fragment
     scheme: str
     host: str
     port: int
@@ -172,36 +177,18 @@ class _Target:
 @lru_cache(maxsize=256)
 def _target(url: str) -> _Target:
     """Raises ValueError for what is no http(s) address."""
-    parts = urlsplit(url)
-    host, usual = parts.hostname, PORTS.get(parts.scheme)
-    if not host or not usual:
+    parts = parse_url(url)
+    if parts.scheme not in PORTS or not parts.host:
         raise ValueError
-    host = ascii_host(host)
-    port = usual if parts.port is None else parts.port
-    name = f"[{host}]" if ":" in host else host
-    user = parts.netloc.rpartition("@")[0]
     return _Target(
-        origin=f"{parts.scheme}://{name}" + (f":{port}" if port != usual else ""),
+        url=parts._replace(auth=None, fragment=None).url,
         scheme=parts.scheme,
-        host=host,
-        port=port,
-        path=_escaped(parts.path or "/") + (f"?{_escaped(parts.query)}" if parts.query else ""),
+        host=parts.host.strip("[]"),
+        port=PORTS[parts.scheme] if parts.port is None else parts.port,
+        path=parts.request_uri,
         # RFC 7617, the characters in UTF-8
-        authorization=f"Basic {b64encode(unquote(user).encode()).decode()}" if user else None,
+        authorization=f"Basic {b64encode(unquote(parts.auth).encode()).decode()}" if parts.auth else None,
     )
-
-
-def _escaped(text: str) -> str:
-    """A path or query in which what cannot stand there is percent-encoded; escapes are the sender's own."""
-    return re.sub("%[0-9A-Fa-f]{2}", lambda match: match[0].upper(), quote(text, safe="/?%!$&'()*+,;=:@~-._"))
-
-
-def _proxy_of_environment(url: str) -> str | None:
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    from vaultbell import proxied  # noqa: PLC0415 - dear at a cold start
-
-    return proxied.of_environment(url)
 
 
 def _look_up(host: str, port: int, flags: int = 0) -> Found:
@@ -260,12 +247,95 @@ def _fault(host: str, error: BaseException) -> Transient | Permanent:
     return Transient(f"{host}: no connection{f' ({os.strerror(number)})' if number else ''}")
 
 
+class _Request(requests.PreparedRequest):
+    """A request as it is sent: preparing it would cost more than the network on loopback."""
+
+    def __init__(self, method: str, target: _Target, path: str, headers: Mapping[str, str], body: bytes | None) -> None:
+        super().__init__()
+        self.target = target
+        self.method, self.url, self.body = method, target.url + path, body
+        self.path = (target.path.removesuffix("/") if path else target.path) + path
+        self.headers = {"User-Agent": "vaultbell", **headers}  # type: ignore[assignment]  # a dict does, at less cost
+        if target.authorization:
+            self.headers["Authorization"] = target.authorization
+        if body is not None:
+            self.headers["Content-Length"] = str(len(body))
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter on our sockets and our TLS context. All that is overridden here is meant to be."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(pool_connections=POOLS, pool_maxsize=POOL_SIZE)
+        self._transport = transport
+        self._classes = _pool_classes(transport)
+        self._pool = lru_cache(maxsize=POOLS)(self._new_pool)  # finding it anew costs as much as parsing an answer
+
+    def _new_pool(self, scheme: str, host: str, port: int) -> HTTPConnectionPool:
+        transport = self._transport
+        if proxy := transport.proxy_for(scheme, host, port):
+            tls = {"ssl_context": transport.tls} if scheme == "https" else {}
+            return self.proxy_manager_for(proxy).connection_from_host(host, port, scheme, pool_kwargs=tls)
+        name = f"[{host}]" if ":" in host else host
+        name = name if port == PORTS[scheme] else f"{name}:{port}"
+        # of a pool, the adapter asks no more than `urlopen`
+        return cast("HTTPConnectionPool", Pool(name, partial(transport.opened, scheme, host, port), POOL_SIZE))
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: object) -> ProxyManager:
+        if _target(proxy).scheme == "https":
+            proxy_kwargs["proxy_ssl_context"] = self._transport.tls
+        manager: ProxyManager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager.pool_classes_by_scheme = self._classes
+        return manager
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *_: object, **__: object
+    ) -> HTTPConnectionPool:
+        return self._pool_of(cast("_Request", request).target)
+
+    def _pool_of(self, target: _Target) -> HTTPConnectionPool:
+        return self._pool(target.scheme, target.host, target.port)
+
+    def cert_verify(self, *_: object, **__: object) -> None:
+        """Do nothing: the context has its CAs, and requests would load them again for each connection."""
+
+    def request_url(self, request: requests.PreparedRequest, *_: object) -> str:
+        request = cast("_Request", request)
+        forwarded = request.target.scheme == "http" and self._pool_of(request.target).proxy
+        return str(request.url) if forwarded else request.path
+
+    def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
+        """Without cookies and guesses at an encoding."""
+        response = requests.Response()
+        response.status_code, response.raw, response.request = resp.status, resp, req
+        return response
+
+
+def _pool_classes(transport: Transport) -> dict[str, type[HTTPConnectionPool]]:
+    """Pools for the way through a proxy, whose connections are the transport's as well."""
+
+    class Seam(HTTPConnection):
+        # The one seam that urllib3 offers for another kind of socket: its own SOCKS support overrides it too.
+        def _new_conn(self) -> socket.socket:
+            return transport.connected(self.host, self.port, Budget(_deadline.at), is_proxy=self.proxy is not None)
+
+    class TLSSeam(Seam, HTTPSConnection): ...
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Seam
+
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = TLSSeam
+
+    return {"http": Pool, "https": TLSPool}
+
+
 class _Kept:
     """What transports have in common that differ by their names alone."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.pools: Callable[[str, str, str, int], Pool | proxied.Pool] | None = None
+        self.adapter: _Adapter | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -376,61 +446,49 @@ class Transport:
             target = _target(url)
         except ValueError:
             raise Permanent(f"{self.name or 'the address'}: this is no http(s) address") from None
-        told = {"User-Agent": "vaultbell", **headers}
-        if target.authorization:
-            told["Authorization"] = target.authorization
-        if body is not None:
-            told["Content-Length"] = str(len(body))
-        where = (target.path.removesuffix("/") if path else target.path) + path
+        request = _Request(method, target, path, headers, body)
         try:
             with self.bound(budget):
-                response = self._pool(target).urlopen(method=method, url=where, body=body, headers=told)
+                response = self._made().send(request)
                 try:
-                    return Answer(response.status, response.headers, self._body(target.host, response, budget, read))
+                    return Answer(
+                        response.status_code, response.raw.headers, self._body(target.host, response, budget, read)
+                    )
                 finally:
                     response.close()  # unless it was read to its end, which gave the connection back
         except _Refused as refused:
             raise self._worded(refused) from None
-        except (http.client.HTTPException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise _fault(target.host, error) from None
 
-    def _body(self, host: str, response: Response | proxied.Response, budget: Budget, read: int) -> bytes:
-        if response.status < 200:
+    def _body(self, host: str, response: requests.Response, budget: Budget, read: int) -> bytes:
+        if response.status_code < 200:
             return b""  # an interim answer: on this connection, the real one may yet come, and is not the next one's
         if not read:
             try:
                 with self.bound(budget.capped(GRACE_SECONDS)):
-                    return response.read(LEFTOVER)
-            except (http.client.HTTPException, OSError, ValueError):
+                    return bytes(response.raw.read(LEFTOVER))
+            except (HTTPError, http.client.HTTPException, OSError, ValueError):
                 return b""
         body = b""
-        while len(body) <= read and (part := response.read(read + 1 - len(body))):
+        while len(body) <= read and (part := response.raw.read(read + 1 - len(body))):
             body += part  # what was cut short is told by the call that finds no more
         if len(body) > read:
             raise Transient(f"{host} answered more than {read} bytes")
         return body
 
-    def _pool(self, target: _Target) -> Pool | proxied.Pool:
+    def _made(self) -> _Adapter:
         with self._kept.lock:
-            if self._kept.pools is None:
-                self._kept.pools = lru_cache(maxsize=POOLS)(self._new_pool)
-        return self._kept.pools(target.origin, target.scheme, target.host, target.port)
-
-    def _new_pool(self, origin: str, scheme: str, host: str, port: int) -> Pool | proxied.Pool:
-        proxy = self.proxy_for(scheme, host, port)
-        if not proxy:
-            return Pool(origin, partial(self.opened, scheme, host, port))
-        from vaultbell import proxied  # noqa: PLC0415 - dear at a cold start
-
-        def connect(host: str, port: int) -> socket.socket:
-            return self.connected(host, port, Budget(_deadline.at), is_proxy=True)
-
-        return proxied.Pool(origin, proxy, connect, lambda: self.tls)
+            if self._kept.adapter is None:
+                # urllib3 logs the paths of addresses, which are secrets: at DEBUG, and where a header is odd
+                logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+                self._kept.adapter = _Adapter(self)
+            return self._kept.adapter
 
     def proxy_for(self, scheme: str, host: str, port: int) -> str | None:
         """The proxy on the way to this host. Through one, only a host that is an address can be judged: _Refused."""
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        proxy = self.proxy or _proxy_of_environment(url)
+        proxy = self.proxy or select_proxy(url, get_environ_proxies(url))
         for at in _literal(host, port) if proxy else ():
             if self._refusal(at, self.allow_private):
                 raise self._refused(host, at)

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from vaultbell import standard_webhooks
 
@@ -125,19 +127,10 @@ def address(text: str, *schemes: str) -> SplitResult:
 def _web(text: str) -> SplitResult:
     parts = address(text, "http", "https")
     try:
-        ascii_host(parts.hostname or "")
-    except ValueError:
+        parse_url(text)  # as it is read when it is asked for
+    except LocationParseError:
         raise ValueError("an address is http:// or https:// and a host, without blanks") from None
     return parts
-
-
-def ascii_host(host: str) -> str:
-    """A host as it is looked up. Raises ValueError where it cannot be one."""
-    if host.isascii():
-        return host
-    import idna  # noqa: PLC0415 - few have such a host, and the standard library takes some names for others
-
-    return idna.encode(host, strict=True, std3_rules=True).decode()
 
 
 def _endpoint(text: str) -> None:

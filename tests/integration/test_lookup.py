@@ -678,7 +678,6 @@ def look_up(cloud: Cloud, **changed: str) -> None:
         ("cn-north-4", "https://iam.cn-north-4.myhuaweicloud.com", "https://cbr.cn-north-4.myhuaweicloud.com"),
     ],
 )
-@pytest.mark.usefixtures("through_requests")
 def test_the_region_of_the_project_says_where_to_log_in_and_to_ask(region: str, iam: str, cbr: str) -> None:
     cloud = Cloud(region=region)
     cloud.iam_url, cloud.cbr_url = iam, cbr

@@ -18,8 +18,6 @@ from vaultbell.cloud.smn_trust import SmnTrust
 from vaultbell.errors import InvalidEvent, Transient
 from vaultbell.transport import Transport
 
-pytestmark = pytest.mark.usefixtures("through_requests")
-
 TASK = '{"operation_log_id": "00000000-0000-4000-8000-000000000004"}'
 SENDER = Sender()
 

@@ -568,7 +568,6 @@ def test_very_many_bad_tasks_are_each_told_once_and_not_kept_until_all_are_read(
     assert reads[0] < reads[60] < reads[110] < reads[160]
 
 
-@pytest.mark.usefixtures("through_requests")
 def test_a_cloud_inside_the_process_is_not_read_for_ever_either(clock: Clock, receiver: Receiver) -> None:
     cloud = Cloud(now=lambda: clock.now)
     cloud.token_life = timedelta(days=3650)

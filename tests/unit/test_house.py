@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "compose",
         "pipeline search sweeping handling ringing resolving bell",
         "sources inbound cloud sweep routing channels seen_store delivery digest",
-        "notification seen transport pool proxied telemetry settings raw_settings values yaml_lines",
+        "notification seen transport pool telemetry settings raw_settings values yaml_lines",
         "outcome cloud.operation_log",
         "events report budget errors advice addresses times text strict_json retry_after standard_webhooks",
     )
