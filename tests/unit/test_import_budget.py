@@ -29,10 +29,10 @@ STANDARD = frozenset(
     abc array ast atexit base64 binascii bisect builtins bz2 calendar codecs collections concurrent contextlib
     contextvars copy copyreg csv dataclasses datetime decimal dis email encodings enum errno fnmatch fractions
     functools gc genericpath glob grp hashlib heapq hmac http importlib inspect io ipaddress itertools json keyword
-    linecache locale logging lzma marshal math ntpath nturl2path numbers opcode operator os pathlib pkgutil platform
-    posix posixpath pwd queue quopri random re reprlib secrets select selectors shutil signal site socket ssl stat
-    mimetypes string stringprep struct subprocess sys sysconfig tempfile textwrap threading time token tokenize traceback types
-    typing unicodedata urllib uuid warnings weakref zipfile zipimport zlib zoneinfo
+    linecache locale logging lzma marshal math mimetypes ntpath nturl2path numbers opcode operator os pathlib
+    pkgutil platform posix posixpath pwd queue quopri random re reprlib secrets select selectors shutil signal site
+    socket ssl stat string stringprep struct subprocess sys sysconfig tempfile textwrap threading time token
+    tokenize traceback types typing unicodedata urllib uuid warnings weakref zipfile zipimport zlib zoneinfo
     """.split()
 )
 # Our own modules that wait until a setting or an event asks for them.
