@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 gc.disable()  # nothing that is imported is garbage, and to look for some takes a tenth of a cold start
 
 from vaultbell import compose, settings  # noqa: E402 - see above
-from vaultbell.platforms import functiongraph  # noqa: E402
+from vaultbell.platforms import functiongraph  # noqa: E402 - see above
 
 gc.freeze()  # what is there now stays
 gc.enable()

@@ -9,8 +9,8 @@ from flask import Request, Response
 gc.disable()  # nothing that is imported is garbage, and to look for some takes a tenth of a cold start
 
 from vaultbell import compose, settings  # noqa: E402 - see above
-from vaultbell.errors import SettingsError  # noqa: E402
-from vaultbell.platforms import http  # noqa: E402
+from vaultbell.errors import SettingsError  # noqa: E402 - see above
+from vaultbell.platforms import http  # noqa: E402 - see above
 
 try:
     _APP = compose.app(settings.load(os.environ))

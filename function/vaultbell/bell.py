@@ -48,13 +48,13 @@ class SweepRules(Protocol):
     def period(self) -> timedelta: ...  # noqa: D102 - design, section 9
 
     @property
-    def lag(self) -> timedelta: ...  # noqa: D102
+    def lag(self) -> timedelta: ...  # noqa: D102 - the class tells
 
     @property
-    def lookback(self) -> int: ...  # noqa: D102
+    def lookback(self) -> int: ...  # noqa: D102 - the class tells
 
     @property
-    def history(self) -> timedelta: ...  # noqa: D102
+    def history(self) -> timedelta: ...  # noqa: D102 - the class tells
 
 
 def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -18,11 +18,11 @@ class Route(Protocol):
     @property
     def patterns(self) -> Mapping[str, Sequence[str]]: ...  # noqa: D102 - the class tells
     @property
-    def channels(self) -> Sequence[str]: ...  # noqa: D102
+    def channels(self) -> Sequence[str]: ...  # noqa: D102 - the class tells
     @property
-    def fallback(self) -> str | None: ...  # noqa: D102
+    def fallback(self) -> str | None: ...  # noqa: D102 - the class tells
     @property
-    def continue_(self) -> bool: ...  # noqa: D102
+    def continue_(self) -> bool: ...  # noqa: D102 - the class tells
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,8 +113,8 @@ class Store:
         with self._lock:
             if self._redis is None:
                 from redis import Redis  # noqa: PLC0415 - dear at a cold start, and an extra
-                from redis.backoff import NoBackoff  # noqa: PLC0415
-                from redis.retry import Retry  # noqa: PLC0415
+                from redis.backoff import NoBackoff  # noqa: PLC0415 - dear as well
+                from redis.retry import Retry  # noqa: PLC0415 - dear as well
 
                 # Asked a second time, a claim would meet itself.
                 once, patience = Retry(NoBackoff(), 0), self._patience

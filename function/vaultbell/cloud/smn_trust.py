@@ -86,9 +86,9 @@ class SmnTrust:
 
     def _verify(self, message: Object, signature: str, certificate: Certificate) -> None:
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - dear at a cold start
-        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415 - dear as well
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415 - dear as well
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - dear as well
 
         if not certificate.not_valid_before_utc <= self._now() <= certificate.not_valid_after_utc:
             raise _forged("the certificate that signs the SMN message is not valid now")
@@ -116,7 +116,7 @@ class SmnTrust:
         answer = self._get(url, budget, "the certificate of the SMN message")
         if answer.status != 200:
             raise _forged("the certificate of the SMN message is not there")
-        from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415
+        from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415 - dear as well
 
         try:
             certificate = load_pem_x509_certificate(answer.body)

@@ -34,13 +34,13 @@ class FunctionContext(Protocol):
 
     def getRemainingTimeInMilliSeconds(self) -> int: ...  # noqa: D102, N802 - the platform's name
 
-    def getToken(self) -> str | None: ...  # noqa: D102, N802
+    def getToken(self) -> str | None: ...  # noqa: D102, N802 - the platform's name
 
-    def getSecurityAccessKey(self) -> str | None: ...  # noqa: D102, N802
+    def getSecurityAccessKey(self) -> str | None: ...  # noqa: D102, N802 - the platform's name
 
-    def getSecuritySecretKey(self) -> str | None: ...  # noqa: D102, N802
+    def getSecuritySecretKey(self) -> str | None: ...  # noqa: D102, N802 - the platform's name
 
-    def getSecurityToken(self) -> str | None: ...  # noqa: D102, N802
+    def getSecurityToken(self) -> str | None: ...  # noqa: D102, N802 - the platform's name
 
 
 class HeaderContext:
@@ -49,25 +49,25 @@ class HeaderContext:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
 
-    def getRemainingTimeInMilliSeconds(self) -> int:  # noqa: N802
+    def getRemainingTimeInMilliSeconds(self) -> int:  # noqa: N802 - the platform's name
         """The whole time-out of the function (its header has seconds): the invocation has just begun."""
         seconds = self._headers.get("x-cff-timeout", "")
         said = int(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 7 else 0
         return said * 1_000 or FOREVER
 
-    def getToken(self) -> str | None:  # noqa: N802
+    def getToken(self) -> str | None:  # noqa: N802 - the platform's name
         """The agency's token."""
         return self._headers.get("x-cff-auth-token")
 
-    def getSecurityAccessKey(self) -> str | None:  # noqa: N802
+    def getSecurityAccessKey(self) -> str | None:  # noqa: N802 - the platform's name
         """The agency's temporary access key."""
         return self._headers.get("x-cff-security-access-key")
 
-    def getSecuritySecretKey(self) -> str | None:  # noqa: N802
+    def getSecuritySecretKey(self) -> str | None:  # noqa: N802 - the platform's name
         """The secret key that belongs to it."""
         return self._headers.get("x-cff-security-secret-key")
 
-    def getSecurityToken(self) -> str | None:  # noqa: N802
+    def getSecurityToken(self) -> str | None:  # noqa: N802 - the platform's name
         """The security token that belongs to both."""
         return self._headers.get("x-cff-security-token")
 
