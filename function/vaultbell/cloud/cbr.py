@@ -1,11 +1,11 @@
-"""Cloud Backup and Recovery: the calls that Vaultbell makes. Both only read."""
+"""Cloud Backup and Recovery: the calls that Vaultbell makes. All of them only read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
 from vaultbell.budget import Budget
@@ -18,11 +18,16 @@ from vaultbell.inbound import Project
 from vaultbell.report import Object
 from vaultbell.transport import Answer, Transport
 
+if TYPE_CHECKING:
+    from vaultbell.cloud.vaults import Policy, Vault
+
 T = TypeVar("T")
+Row = TypeVar("Row", OperationLog, "Vault")
 
 NO_SUCH_TASK = ("BackupService.6500", "BackupService.6501")
 AUTHENTICATION_FAILED = "BackupService.9998"  # said with status 500, and meant as 401
 ANSWER_MOST = 8 << 20
+VAULTS_A_PAGE = 50  # each may hold 256 resources: more of them would not fit into an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +93,83 @@ class Cbr:
         A task may come more than once. Raises Transient and Misconfigured, also in mid-reading; at the end Transient,
         where something else than this project's tasks was among them.
         """
+        asked = query.as_filters()
+        return self._listed(project, "operation-logs", OperationLog, asked, self.page_size, budget, self.watch)
+
+    def vaults(self, project: Project, budget: Budget) -> Iterator[Vault]:
+        """`GET /v3/{project_id}/vaults` ("Querying the Vault List"), with what is in each; as `list` does."""
+        from vaultbell.cloud.vaults import Vault  # noqa: PLC0415 - few look at vaults
+
+        return self._listed(project, "vaults", Vault, {}, min(self.page_size, VAULTS_A_PAGE), budget)
+
+    def policies(self, project: Project, budget: Budget) -> Sequence[Policy]:
+        """`GET /v3/{project_id}/policies` ("Querying the Policy List"), which knows no pages; as `list` raises."""
+        from vaultbell.cloud.vaults import Policy  # noqa: PLC0415 - few look at policies
+
+        return [Policy.read(row) for row in self._page(project, "policies", "policies", budget).rows]
+
+    def _listed(
+        self,
+        project: Project,
+        name: str,
+        table: type[Row],
+        filters: Mapping[str, str],
+        page_size: int,
+        budget: Budget,
+        watch: Callable[[int, int | None], None] = lambda _read, _count: None,
+    ) -> Iterator[Row]:
+        """The rows of the list at this path; its answers call them by the path's own name."""
 
         def page(offset: int, limit: int) -> listing.Page:
             if budget.left <= 0:
                 raise Transient("the time budget was spent before the list was read to its end")
-            asked = {**query.as_filters(), "limit": str(limit), "offset": str(offset)}
-            path = f"/v3/{project.project_id}/operation-logs?{urlencode(asked)}"
-            try:
-                found = self._get(project, path, budget, _page)
-            except TaskMissing:  # what it says of one task that it does not know means that it knows none
-                found = listing.Page([], 0)
-            self.watch(offset + len(found.rows), found.count)
+            path = f"{name}?{urlencode({**filters, 'limit': str(limit), 'offset': str(offset)})}"
+            found = self._page(project, path, name, budget)
+            watch(offset + len(found.rows), found.count)
             return found
 
         strange = False
-        for row in listing.rows(page, self.page_size):
-            log = OperationLog.read(row)
-            if row.keys().isdisjoint(OperationLog.model_fields) or log.project_id not in (None, project.project_id):
+        for given in listing.rows(page, page_size):
+            row = table.read(given)
+            if given.keys().isdisjoint(table.model_fields) or row.project_id not in (None, project.project_id):
                 strange = True
             else:
-                yield log
+                yield row
         if strange:
-            raise Transient("the API listed something else than tasks of this project")
+            raise Transient(f"the API listed something else than {name} of this project")
 
-    def _get(self, project: Project, path: str, budget: Budget, holds: Callable[[Object], T | None]) -> T:
-        """What a good answer holds, by the function that finds it in its body (None: it is not there)."""
+    def _page(self, project: Project, path: str, name: str, budget: Budget) -> listing.Page:
+        key, listed = name.replace("-", "_"), name == "operation-logs"
+        try:
+            return self._get(
+                project, f"/v3/{project.project_id}/{path}", budget, lambda body: _rows(body, key), listed=listed
+            )
+        except TaskMissing:  # what it says of one task that it does not know means that it knows none
+            return listing.Page([], 0)
+
+    def _get(
+        self,
+        project: Project,
+        path: str,
+        budget: Budget,
+        holds: Callable[[Object], T | None],
+        *,
+        listed: bool = False,
+    ) -> T:
+        """What a good answer holds, by the function that finds it in its body (None: it is not there).
+
+        `listed`: a 404 may be one, since that of the task list is documented with the list's own body.
+        """
 
         def once() -> T:
             answer = self._proved(project, path, budget)
-            listed = answer.status == 404 and holds is _page and answers.code_of(answer) is None
-            if answer.status // 100 == 2 or listed:  # the list's 404 is documented with the list's own body
+            empty = listed and answer.status == 404 and answers.code_of(answer) is None
+            if answer.status // 100 == 2 or empty:
                 found = holds(answers.object_in("the API", answer))
                 if found is None:
-                    raise Transient(f"the API answered {answer.status} without an operation log", status=answer.status)
+                    raise Transient(
+                        f"the API answered {answer.status} without what was asked for", status=answer.status
+                    )
                 return found
             if answer.status == 404 and answers.code_of(answer) in NO_SUCH_TASK:
                 raise TaskMissing("the API does not know this task")
@@ -151,8 +200,8 @@ class Cbr:
             raise Misconfigured(f"the API: {error.message}", cause="endpoint") from None
 
 
-def _page(body: Object) -> listing.Page | None:
-    found, count, limit = body.get("operation_logs"), body.get("count"), body.get("limit")
+def _rows(body: Object, key: str) -> listing.Page | None:
+    found, count, limit = body.get(key), body.get("count"), body.get("limit")
     if not isinstance(found, list):
         return None
     return listing.Page(

@@ -3,98 +3,27 @@
 Source: "Querying a Single Task" of the CBR API reference (tables 4 to 15); the fields marked *beyond* stand in
 the vendors' SDKs and other editions of that page. Times are UTC.
 
-The models are lenient, because a notification must not fail on a field that decides nothing: unknown fields are
-kept, null is absent, texts are trimmed (an empty one is absent), counts may be texts, and a field of the wrong
-type is absent. What the API gave is kept as it came in `OperationLog.given`.
+They are read leniently (`lenient.py`). What the API gave is kept as it came in `OperationLog.given`.
 """
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
+from pydantic import PrivateAttr
 
-from vaultbell import times
+from vaultbell.cloud.lenient import Block, Blocks, Code, Count, Id, Table, Text, Texts, Time, Truth
 from vaultbell.report import Object
-from vaultbell.text import whole
-
-COUNT_DIGITS = 18
 
 
-def _text(value: object) -> str | None:
-    return (value.strip() or None) if isinstance(value, str) else None
-
-
-def _lower(value: object) -> str | None:
-    return (value.strip().lower() or None) if isinstance(value, str) else None
-
-
-def _code(value: object) -> str | None:
-    """A code may come as a number, whose 0 means none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if value else None
-    return _text(value)
-
-
-def _count(value: object) -> int | None:
-    if isinstance(value, str):
-        value = value.strip()
-        return int(value) if len(value) <= COUNT_DIGITS and value.isascii() and value.isdigit() else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _truth(value: object) -> bool | None:
-    """The API writes booleans as the texts "true" and "false"; Python would take "false" for true."""
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else None
-
-
-def _block(value: object) -> object:
-    """A nested object; some recorded answers carry it as its JSON text."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _blocks(value: object) -> object:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _texts(value: object) -> object:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-Text = Annotated[str | None, BeforeValidator(_text)]
-Id = Annotated[str | None, BeforeValidator(_lower)]
-Code = Annotated[str | None, BeforeValidator(_code)]
-Count = Annotated[int | None, BeforeValidator(_count)]
-Truth = Annotated[bool | None, BeforeValidator(_truth)]
-Time = Annotated[datetime | None, BeforeValidator(times.read)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-_Lenient = BeforeValidator(_block)
-
-
-class _Table(BaseModel):
-    # Tuples and frozen blocks can be shared: a default that could change would be copied for each log.
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class ErrorInfo(_Table):
+class ErrorInfo(Table):
     """Table 5, OpErrorInfo: why the task failed. Both texts are empty where it did not."""
 
     code: Code = None  # "BackupService.NNNN", the appendix "Error Codes"
     message: Text = None  # in the API's words
 
 
-class Backup(_Table):
+class Backup(Table):
     """Table 7, OpExtendInfoBckup: extended parameters of a backup."""
 
     backup_id: Text = None
@@ -105,7 +34,7 @@ class Backup(_Table):
     app_consistency_error_message: Text = None  # beyond
 
 
-class Common(_Table):
+class Common(Table):
     """Table 8, OpExtendInfoCommon."""
 
     progress: Count = None  # per cent, 0 to 100
@@ -113,14 +42,14 @@ class Common(_Table):
     task_id: Text = None  # backup task id; not the operation log's
 
 
-class Delete(_Table):
+class Delete(Table):
     """Table 9, OpExtendInfoDelete: extended parameters of a deletion."""
 
     backup_id: Text = None
     backup_name: Text = None
 
 
-class Sync(_Table):
+class Sync(Table):
     """Table 10, OpExtendInfoSync: extended parameters of a synchronisation."""
 
     sync_backup_num: Count = None  # backups synchronised
@@ -128,38 +57,38 @@ class Sync(_Table):
     err_sync_backup_num: Count = None  # backups that failed to be synchronised
 
 
-class IncludeVolume(_Table):
+class IncludeVolume(Table):
     """Beyond the page (SDKs): a disk of a server that is backed up."""
 
     id: Text = None
     os_version: Text = None
 
 
-class ResourceExtraInfo(_Table):
+class ResourceExtraInfo(Table):
     """Table 13, ResourceExtraInfo: which disks of a server are backed up, where not all of them are."""
 
     exclude_volumes: Texts = ()  # ids of those that are not
-    include_volumes: Annotated[tuple[IncludeVolume, ...], BeforeValidator(_blocks)] = ()  # beyond
+    include_volumes: Annotated[tuple[IncludeVolume, ...], Blocks] = ()  # beyond
 
 
-class Resource(_Table):
+class Resource(Table):
     """Table 12, Resource: what is backed up."""
 
-    extra_info: Annotated[ResourceExtraInfo, _Lenient] = ResourceExtraInfo()
+    extra_info: Annotated[ResourceExtraInfo, Block] = ResourceExtraInfo()
     id: Text = None
     name: Text = None  # 0 to 255 characters
     type: Text = None  # OS::Nova::Server, OS::Cinder::Volume, OS::Sfs::Turbo, and more on Huawei Cloud
 
 
-class RemoveResources(_Table):
+class RemoveResources(Table):
     """Table 11, OpExtendInfoRemoveResources. The two counts count different things: resources, and backups."""
 
     fail_count: Count = None  # resources that failed to be removed
     total_count: Count = None  # backups deleted
-    resources: Annotated[tuple[Resource, ...], BeforeValidator(_blocks)] = ()
+    resources: Annotated[tuple[Resource, ...], Blocks] = ()
 
 
-class Restore(_Table):
+class Restore(Table):
     """Table 14, OpExtendInfoRestore."""
 
     backup_id: Text = None
@@ -168,7 +97,7 @@ class Restore(_Table):
     target_resource_name: Text = None
 
 
-class VaultDelete(_Table):
+class VaultDelete(Table):
     """Table 15, OpExtendInfoVaultDelete. One source names the counts fail_delete_count and total_delete_count."""
 
     fail_count: Count = None  # resources that failed to be deleted
@@ -187,7 +116,7 @@ class VaultDelete(_Table):
         return max((count for count in (self.total_count, self.total_delete_count) if count is not None), default=None)
 
 
-class Replication(_Table):
+class Replication(Table):
     """Beyond the page (SDKs): parameters of a replication or copy to another region or project."""
 
     source_backup_id: Text = None
@@ -202,28 +131,28 @@ class Replication(_Table):
     destination_region: Text = None
 
 
-class ExtraInfo(_Table):
+class ExtraInfo(Table):
     """Table 6, OpExtraInfo: one block an operation type, and two that all have."""
 
-    backup: Annotated[Backup, _Lenient] = Backup()
-    common: Annotated[Common, _Lenient] = Common()
-    delete: Annotated[Delete, _Lenient] = Delete()
-    sync: Annotated[Sync, _Lenient] = Sync()
-    remove_resources: Annotated[RemoveResources, _Lenient] = RemoveResources()
-    resource: Annotated[Resource, _Lenient] = Resource()
-    restore: Annotated[Restore, _Lenient] = Restore()
-    vault_delete: Annotated[VaultDelete, _Lenient] = VaultDelete()
-    replication: Annotated[Replication, _Lenient] = Replication()
+    backup: Annotated[Backup, Block] = Backup()
+    common: Annotated[Common, Block] = Common()
+    delete: Annotated[Delete, Block] = Delete()
+    sync: Annotated[Sync, Block] = Sync()
+    remove_resources: Annotated[RemoveResources, Block] = RemoveResources()
+    resource: Annotated[Resource, Block] = Resource()
+    restore: Annotated[Restore, Block] = Restore()
+    vault_delete: Annotated[VaultDelete, Block] = VaultDelete()
+    replication: Annotated[Replication, Block] = Replication()
 
 
-class OperationLog(_Table):
+class OperationLog(Table):
     """Table 4, OperationLog: one task."""
 
     checkpoint_id: Text = None  # backup record (restore point)
     created_at: Time = None
     ended_at: Time = None  # may be absent until the task ends
-    error_info: Annotated[ErrorInfo, _Lenient] = ErrorInfo()
-    extra_info: Annotated[ExtraInfo, _Lenient] = ExtraInfo()
+    error_info: Annotated[ErrorInfo, Block] = ErrorInfo()
+    extra_info: Annotated[ExtraInfo, Block] = ExtraInfo()
     id: Id = None  # the task's id, a UUID
     operation_type: Text = None  # backup, restore, delete, vault_delete, remove_resource, replication, …: an open set
     policy_id: Text = None  # absent for a task that no policy started
@@ -238,12 +167,9 @@ class OperationLog(_Table):
     _given: Object = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def read(cls, given: Object) -> OperationLog:
+    def read(cls, given: Object) -> Self:
         """The model of what the API gave; `given` itself is kept beside it. Raises nothing for bad fields."""
-        try:
-            log = cls.model_validate(given)
-        except ValidationError:  # the name of an unknown field holds half a surrogate pair
-            log = cls.model_validate(json.loads(whole(json.dumps(given, ensure_ascii=False))))
+        log = super().read(given)
         log._given = given
         return log
 
