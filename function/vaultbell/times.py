@@ -21,6 +21,9 @@ _SPELT = re.compile(r"([A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d{4} \d\d:\d\d:\d\d GMT
 _DIGITS = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
 # How many units a second has, by the least value that cannot be a number of the unit before.
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
+_LENGTH = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST = 366 * 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(1971, 3000)  # outside of them a field means that there is no time: the epoch's own zero, or "never"
 
@@ -79,6 +82,13 @@ def plain(time: datetime, zone: tzinfo | None = None) -> str:
         return told
     there = time.astimezone(zone)
     return f"{told} ({there:{'%H:%M %Z' if there.date() == time.date() else '%Y-%m-%d %H:%M %Z'}})"
+
+
+def length(text: str) -> timedelta | None:
+    """The length of time that a setting means: `90s`, `15m`, `24h`, `7d`, or seconds; None where it is none."""
+    match = _LENGTH.fullmatch(text)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    return timedelta(seconds=seconds) if 0 < seconds <= _LONGEST else None
 
 
 def span(length: timedelta) -> str:

@@ -16,15 +16,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Sec
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from vaultbell import standard_webhooks
+from vaultbell import standard_webhooks, times
 
 T = TypeVar("T", str, SecretStr)
 
 FILE_MOST = 1 << 20
-DURATION_MOST = 366 * 86_400
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
 _MAIL_ADDRESS = re.compile(r"[^\s@<>(),;:\"\\]+@[A-Za-z0-9._-]+")
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 
@@ -93,11 +90,10 @@ def parted(separator: str | None) -> BeforeValidator:
 
 def _duration(value: object) -> timedelta:
     text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
-    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
-    if not 0 < seconds <= DURATION_MOST:
+    length = times.length(text.strip()) if isinstance(text, str) else None
+    if length is None:
         raise ValueError("a duration is 90s, 15m, 24h, 7d or seconds, above 0 and 366d at most")
-    return timedelta(seconds=seconds)
+    return length
 
 
 def _no_bool(value: object) -> object:

@@ -32,15 +32,15 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pipeline search sweeping handling ringing resolving bell",
         "sources inbound cloud sweep routing channels seen_store delivery digest",
         "notification seen transport pool telemetry settings raw_settings values yaml_lines",
-        "outcome cloud.operation_log cloud.vaults cloud.lenient",
+        "outcome past conditions cloud.operation_log cloud.vaults cloud.lenient",
         "events report budget errors advice addresses times text strict_json retry_after standard_webhooks",
     )
 )
 PURE = frozenset(
     """
-    errors budget events report advice times text strict_json standard_webhooks addresses outcome notification routing
-    sweep digest inbound sources cloud.operation_log cloud.endpoints cloud.lenient cloud.listing cloud.signing
-    cloud.vaults channels.formats channels.shown
+    errors budget events report advice times text strict_json standard_webhooks addresses outcome past conditions
+    notification routing sweep digest inbound sources cloud.operation_log cloud.endpoints cloud.lenient cloud.listing
+    cloud.signing cloud.vaults channels.formats channels.shown
     """.split()
 )
 # What reaches out of the process or differs from one call to the next.
