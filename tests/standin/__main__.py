@@ -4,11 +4,14 @@ It prints {"url": …} as one line when it is ready, and serves until it is stop
 
   POST /_standin/tasks     add a task: {"outcome": "failed", …} or {"operation_type": …, "status": …,
                            "script": [[0, "waiting"], [5, "running"], [60, "failed"]], …}; answers it
-  POST /_standin/faults    {"where": "iam|show|list|any", "kind": …, "times": 1 or null, …}; the kinds: status, hang,
-                           hang_body, reset, truncate, trickle, garbage, not_json, wrong_id, no_log,
-                           expired_token, auth_500, redirect, huge; the rest as Cloud.fault takes it
+  POST /_standin/vaults    add a vault: {"name": "prod-daily", "resources": ["db-01", {"name": …, "id": …}], …};
+                           answers it
+  POST /_standin/policies  add a policy: {"name": "daily", "enabled": false, "vaults": ["id of a vault"], …}; answers it
+  POST /_standin/faults    {"where": "iam|show|list|vaults|policies|any", "kind": …, "times": 1 or null, …}; the
+                           kinds: status, hang, hang_body, reset, truncate, trickle, garbage, not_json, wrong_id,
+                           no_log, expired_token, auth_500, redirect, huge; the rest as Cloud.fault takes it
   POST /_standin/clock     {"advance": seconds}
-  POST /_standin/reset     forget tasks, tokens, faults and requests
+  POST /_standin/reset     forget tasks, vaults, policies, tokens, faults and requests
   GET  /_standin/requests  what was asked, how often, and how many tokens were issued
 
 --seed-demo fills in 00000000-0000-4000-8000-00000000000N, N being 1 succeeded, 2 partial, 3 skipped, 4 failed,

@@ -1,8 +1,9 @@
-"""What the stand-in cloud answers: IAM's password log-in, CBR's task and task list, and the control paths.
+"""What the stand-in cloud answers: IAM's password log-in, CBR's task, its lists, and the control paths.
 
 One function, `answer`, is the whole cloud; `standin.mock` and `standin.server` only carry it.
 Sources: IAM API reference, "Obtaining a User Token Through Password Authentication"; CBR API reference, "Querying a
-Single Task" and "Querying the Task List"; API Gateway guide, "Error Codes"; the signer of the vendor's Python SDK.
+Single Task", "Querying the Task List", "Querying the Vault List" and "Querying the Policy List"; API Gateway guide,
+"Error Codes"; the signer of the vendor's Python SDK.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ STATUSES = ("success", "skipped", "failed", "running", "timeout", "waiting")
 TYPES = (*logs.FAILURES, "migrate_resources")
 _SHOW = re.compile(r"/v3/([^/]+)/operation-logs/([^/]+)")
 _LIST = re.compile(r"/v3/([^/]+)/operation-logs")
+_VAULTS = re.compile(r"/v3/([^/]+)/(vaults|policies)")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _SIGNED = re.compile(r"SDK-HMAC-SHA256 Access=([^,]*), SignedHeaders=([^,]*), Signature=([0-9a-f]{64})")
 
@@ -34,13 +36,14 @@ def answer(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[st
         return _control(cloud, method, path, body)
     where = "iam" if path == "/v3/auth/tokens" else "show" if _SHOW.fullmatch(path) else "other"
     where = "list" if _LIST.fullmatch(path) else where
+    where = listed[2] if (listed := _VAULTS.fullmatch(path)) else where
     fault = cloud.take_fault(where)
     reply = _spoilt(cloud, fault, where) if fault else None
     if reply is None:
         reply = _healthy(cloud, method, path, query, headers, body)
     if fault and fault.kind in WIRE_KINDS:
         reply = reply._replace(fault=fault)
-    if fault and fault.kind == "wrong_id" and reply.status == 200:
+    if fault and fault.kind == "wrong_id" and where == "show" and reply.status == 200:
         reply = _json(200, {"operation_log": {**json.loads(reply.body)["operation_log"], "id": str(uuid4())}})
     cloud.record(where, Request(method, path, query, reply.status))
     if where == "list" and cloud.between_pages:
@@ -51,17 +54,21 @@ def answer(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[st
 def _healthy(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
     if path == "/v3/auth/tokens":
         return _log_in(cloud, query, body) if method == "POST" else _error(405, "IAM.0005", "No such method.")
-    found = _SHOW.fullmatch(path) or _LIST.fullmatch(path)
+    found = _SHOW.fullmatch(path) or _LIST.fullmatch(path) or _VAULTS.fullmatch(path)
     if not found:
         return _error(404, "APIGW.0101", "The API does not exist or has not been published")
     if method != "GET":
         return _error(405, "APIGW.0106", "No such method.")
-    project_id, *task_id = found.groups()
+    project_id, *rest = found.groups()
     if refused := _refusal(cloud, project_id, method, path, query, headers, body):
         return refused
-    if not task_id:
+    if rest == ["vaults"]:
+        return _vaults(cloud, project_id, query)
+    if rest == ["policies"]:
+        return _policies(cloud, project_id, query)
+    if not rest:
         return _page(cloud, project_id, query)
-    text = cloud.show(project_id, task_id[0])
+    text = cloud.show(project_id, rest[0])
     if text is None:
         return _error(404, "BackupService.6500", "There is no operation log of this id.")
     return Answer(200, {"Content-Type": "application/json"}, b'{"operation_log":' + text + b"}")
@@ -198,6 +205,28 @@ def _page(cloud: Cloud, project_id: str, query: str) -> Answer:
     return Answer(200, {"Content-Type": "application/json"}, body)
 
 
+def _vaults(cloud: Cloud, project_id: str, query: str) -> Answer:
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        limit, offset = int(asked.pop("limit", PAGE_MOST)), int(asked.pop("offset", 0))
+        asked.pop("enterprise_project_id", None)
+        if not (1 <= limit <= PAGE_MOST and offset >= 0):
+            raise ValueError("no such page")
+        limit = min(limit, cloud.page_most)
+        found, number = cloud.vault_page(project_id, asked, limit, offset)
+    except ValueError:
+        return _error(400, "BackupService.9900", "A parameter of the query is not valid.")
+    return _json(200, {"vaults": found, **cloud.says({"count": number, "limit": limit, "offset": offset})})
+
+
+def _policies(cloud: Cloud, project_id: str, query: str) -> Answer:
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    if not set(asked) <= {"operation_type", "vault_id"}:
+        return _error(400, "BackupService.9900", "A parameter of the query is not valid.")
+    found = cloud.policies_of(project_id, asked)
+    return _json(200, {"policies": found, "count": len(found)})
+
+
 def _time(text: str | None) -> float | None:
     if text is None:
         return None
@@ -243,6 +272,10 @@ def _control(cloud: Cloud, method: str, path: str, body: bytes) -> Answer:
             case "POST", "tasks":
                 add = cloud.outcome if "outcome" in said else cloud.add
                 return _json(201, add(said.pop("outcome"), **said) if "outcome" in said else add(**said))
+            case "POST", "vaults":
+                return _json(201, cloud.vault(*said.pop("resources", ()), **said))
+            case "POST", "policies":
+                return _json(201, cloud.policy(*said.pop("vaults", ()), **said))
             case "POST", "faults":
                 cloud.fault(**said)
             case "POST", "clock":

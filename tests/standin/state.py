@@ -1,4 +1,4 @@
-"""What the stand-in cloud knows: projects, users, tokens, keys, tasks, and the faults that it is told to have.
+"""What the stand-in cloud knows: projects, users, tokens, keys, tasks, vaults, and the faults that it is told to have.
 
 No I/O and no clock but the one handed in. Tasks are kept as the JSON that is answered, beside what is sorted and
 filtered by; sorted views are kept up to date as tasks come, change and go, so that a page of a long list is cheap.
@@ -20,13 +20,13 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Literal, NamedTuple, get_args
 
-from standin import logs
+from standin import logs, vaults
 
 Log = dict[str, Any]  # a task as the API's JSON has it; tests look inside
 Order = Literal["created_desc", "created_asc", "updated_desc", "updated_asc", "ended_desc", "id", "shuffled"]
 TimeField = Literal["created_at", "started_at", "updated_at", "ended_at"]
 TimeForm = Literal["offset", "naive"]
-Where = Literal["iam", "show", "list", "any"]
+Where = Literal["iam", "show", "list", "vaults", "policies", "any"]
 WireKind = Literal["hang", "hang_body", "reset", "truncate", "trickle", "garbage"]
 SaidKind = Literal["status", "not_json", "wrong_id", "no_log", "expired_token", "auth_500", "redirect", "huge"]
 Kind = Literal[WireKind, SaidKind]
@@ -137,6 +137,8 @@ class Cloud:
     (what it tells of itself: `count`, `limit` and `offset` go in, anything may come out), `time_form` of tasks added
     from then on (`offset`: milliseconds and +00:00, `naive`: microseconds and no zone), `token_life`, and
     `between_pages`, which is called after each answer of the list.
+
+    `vaults` and `policies` are the API's own JSON, by id: what is changed in them is what is answered from then on.
     """
 
     def __init__(
@@ -164,12 +166,14 @@ class Cloud:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all tasks, tokens, faults and requests; users, projects, keys and the clock stay."""
+        """Forget all tasks, vaults, policies, tokens, faults and requests; users, projects, keys and the clock stay."""
         with self.lock:
+            self.vaults: dict[str, Log] = {}
+            self.policies: dict[str, Log] = {}
             self.tokens: dict[str, Token] = {}
             self.tokens_issued = 0
             self.requests: list[Request] = []
-            self.counts: Counter[str] = Counter()  # of answers, by iam, show, list and other
+            self.counts: Counter[str] = Counter()  # of answers, by iam, show, list, vaults, policies and other
             self.faults: list[Fault] = []
             self.random = random.Random(20)  # noqa: S311 - the same ids in every run
             self._tasks: dict[str, Task] = {}
@@ -329,6 +333,45 @@ class Cloud:
             if len(self._views) > VIEWS_MOST:
                 del self._views[next(iter(self._views))]
             return [self._text(task) for task in view[offset : offset + limit]], len(view)
+
+    # vaults
+
+    def vault(self, *resources: str | Mapping[str, Any], **fields: Any) -> Log:  # noqa: ANN401 - any JSON value
+        """Add a vault, complete and realistic, and return it as the API would (the object itself: see the class).
+
+        A resource is its name, or the fields that matter. `fields`: any of the vault's; a `billing` is filled up.
+        """
+        with self.lock:
+            given = {"project_id": self.project_id, "resources": resources, **fields}
+            vault = vaults.build_vault(self.random, self.now(), self.time_form == "naive", given)
+            return self.vaults.setdefault(vault["id"], vault)
+
+    def protect(self, vault_id: str, resource: str | Mapping[str, Any]) -> Log:
+        """Put a resource into a vault. Raises KeyError."""
+        with self.lock:
+            made = vaults.build_resource(self.random, resource)
+            self.vaults[vault_id]["resources"].append(made)
+            return made
+
+    def policy(self, *vault_ids: str, **fields: Any) -> Log:  # noqa: ANN401 - any JSON value
+        """Add a policy that is applied to these vaults: `enabled`, and any other of its fields."""
+        with self.lock:
+            policy = vaults.build_policy(self.random, {"vaults": vault_ids, **fields})
+            return self.policies.setdefault(policy["id"], policy)
+
+    def vault_page(self, project_id: str, asked: Mapping[str, str], limit: int, offset: int) -> tuple[list[Log], int]:
+        """One page of a project's vaults, the youngest first, and how many match. Raises ValueError: no such query."""
+        with self.lock:
+            found = [vault for vault in self.vaults.values() if vaults.fits(vault, asked, self.policies)]
+            found = [vault for vault in found if vault.get("project_id") == project_id]
+            found.sort(key=lambda vault: str(vault.get("created_at")), reverse=True)
+            return found[offset : offset + limit], len(found)
+
+    def policies_of(self, project_id: str, asked: Mapping[str, str]) -> list[Log]:
+        """A project's policies: those that are applied to a vault of it, or to none."""
+        with self.lock:
+            others = {vault["id"] for vault in self.vaults.values() if vault.get("project_id") != project_id}
+            return [policy for policy in self.policies.values() if vaults.applies(policy, asked, others)]
 
     # faults and the record
 

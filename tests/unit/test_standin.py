@@ -32,7 +32,7 @@ from standin import Cloud, api, mock_cloud, serve
 from standin.logs import DEMO, OUTCOMES, seed_demo
 from standin.server import Server
 from standin.sinks import Mailbox, Mode, Receiver
-from standin.state import Answer, Kind, Order, TimeField, TimeForm
+from standin.state import Answer, Kind, Order, TimeField, TimeForm, Where
 from vaultbell.cloud import signing
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -572,6 +572,10 @@ def test_it_runs_on_its_own_and_is_steered_over_http(command: list[str]) -> None
             assert requests.get(f"{url}/v3/x/operation-logs", timeout=5).status_code == 429
             asked = requests.get(f"{url}/_standin/requests", timeout=5).json()
             assert asked["requests"] == [{"method": "GET", "path": "/v3/x/operation-logs", "query": "", "status": 429}]
+            vault = requests.post(f"{url}/_standin/vaults", json={"name": "a", "resources": ["db"]}, timeout=5).json()
+            assert [resource["name"] for resource in vault["resources"]] == ["db"]
+            policy = requests.post(f"{url}/_standin/policies", json={"vaults": [vault["id"]]}, timeout=5).json()
+            assert policy["associated_vaults"][0]["vault_id"] == vault["id"]
             before = requests.post(f"{url}/_standin/clock", json={"advance": 0}, timeout=5).json()["now"]
             after = requests.post(f"{url}/_standin/clock", json={"advance": 86400}, timeout=5).json()["now"]
             assert before[:10] < after[:10]
@@ -590,6 +594,58 @@ def test_the_demo_has_a_task_for_each_digit_but_nine(still: Cloud) -> None:
         *("vault_delete", "success"),
         1,
     )
+
+
+# vaults
+
+
+def listed(cloud: Cloud, name: str, query: str = "") -> tuple[int, Any]:
+    headers = {"x-auth-token": cloud.issue(cloud.project_id)[0]}
+    answer = api.answer(cloud, "GET", f"/v3/{cloud.project_id}/{name}", query, headers, b"")
+    return answer.status, json.loads(answer.body)
+
+
+def test_vaults_are_listed_by_page_and_by_what_the_query_says(still: Cloud) -> None:
+    one = still.vault({"id": "r1"}, {"id": "r2"}, name="one")
+    two = still.vault("disk", name="two", billing={"status": "lock"}, created_at=START + timedelta(hours=1))
+    still.vault(project_id=OTHER)
+    policy = still.policy(one["id"])
+    assert listed(still, "vaults") == (200, {"vaults": [two, one], "count": 2, "limit": 1000, "offset": 0})
+    assert listed(still, "vaults", "limit=1&offset=1")[1] == {"vaults": [one], "count": 2, "limit": 1, "offset": 1}
+    queries = ("name=one", "status=available", "resource_ids=x,r2", f"policy_id={policy['id']}", f"id={one['id']}")
+    for query in queries:
+        assert [vault["name"] for vault in listed(still, "vaults", query)[1]["vaults"]] == ["one"]
+    for query in ("limit=0", "limit=1001", "offset=-1", "limit=x", "marker=x"):
+        assert listed(still, "vaults", query)[0] == 400
+
+
+def test_policies_are_listed_by_vault_and_type(still: Cloud) -> None:
+    one, two = still.vault(name="one"), still.vault(name="two")
+    daily, copies = still.policy(one["id"]), still.policy(two["id"], operation_type="replication", enabled=False)
+    unused, _ = still.policy(name="unused"), still.policy(still.vault(project_id=OTHER)["id"])
+    assert listed(still, "policies") == (200, {"policies": [daily, copies, unused], "count": 3})
+    assert listed(still, "policies", "operation_type=replication")[1]["policies"] == [copies]
+    assert listed(still, "policies", f"vault_id={one['id']}")[1]["policies"] == [daily]
+    assert listed(still, "policies", "limit=1")[0] == 400
+
+
+def test_what_is_changed_in_a_vault_is_listed_so(still: Cloud) -> None:
+    vault = still.vault("db-01")
+    still.protect(vault["id"], "db-02")
+    still.vaults[vault["id"]]["resources"].pop(0)
+    (found,) = listed(still, "vaults")[1]["vaults"]
+    assert [resource["name"] for resource in found["resources"]] == ["db-02"]
+    still.reset()
+    assert listed(still, "vaults")[1]["count"] == 0
+
+
+@pytest.mark.parametrize("where", ["vaults", "policies"])
+def test_the_other_lists_have_faults_of_their_own_and_ask_who_it_is(still: Cloud, where: Where) -> None:
+    assert api.answer(still, "GET", f"/v3/{still.project_id}/{where}", "", {}, b"").status == 401
+    still.fault(where, "status", status=429)
+    assert listed(still, "vaults" if where == "policies" else "policies")[0] == 200
+    assert [listed(still, where)[0] for _ in range(2)] == [429, 200]
+    assert still.counts[where] == 3
 
 
 # the sinks
