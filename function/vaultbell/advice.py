@@ -92,6 +92,7 @@ _BY_OUTCOME: Mapping[str, str] = {
     "unverified": "Check Vaultbell's credentials, their rights to read CBR tasks, and its region: until then nobody "
     "watches these backups.",
 }
+RECOVERED = "Nothing now: a newer one has succeeded. Look into the cause by day, so that it does not come back."
 UNREADABLE_ALARM = "Read the alarm's own words, and look in the console what became of the backup."
 
 # The console's hosts. That a service's page is `/{service}/?region=…` is what public texts show for other services of

@@ -12,6 +12,7 @@ from vaultbell import advice, times
 from vaultbell.cloud.operation_log import OperationLog, Replication, Resource
 from vaultbell.events import Search, TaskRef
 from vaultbell.outcome import Outcome, OutcomeName, Rules, deadline_of
+from vaultbell.past import Past
 from vaultbell.report import Object
 from vaultbell.text import ELLIPSIS, cut, one_line
 
@@ -50,7 +51,8 @@ class Notification:
 
     `headline` is "Backup of ECS-0001 failed", `summary` the same with its details and the reason, each one line.
     `facts` are the flat fields that routes match on and messages show; one that is not known is not in it.
-    `resolves` names what a success closes; `members` are those that a digest stands for.
+    `resolves` names what a success closes; `members` are those that a digest stands for; `past` is what went before,
+    where that was asked for and found out.
     """
 
     id: str
@@ -68,10 +70,23 @@ class Notification:
     operation_log: Object
     resolves: Object | None = None
     members: tuple[Notification, ...] = ()
+    past: Past | None = None
+
+    @property
+    def recovered(self) -> bool:
+        """Whether what is told has been made good since."""
+        return self.past is not None and self.past.recovered
 
 
 def of_task(
-    log: OperationLog, outcome: Outcome, rules: Rules, *, project_id: str, region: str | None, repeat: int = 0
+    log: OperationLog,
+    outcome: Outcome,
+    rules: Rules,
+    *,
+    project_id: str,
+    region: str | None,
+    repeat: int = 0,
+    past: Past | None = None,
 ) -> Notification:
     """The message about a task that was looked up. `repeat`: how often an overdue task has been told before."""
     return _notification(
@@ -85,6 +100,7 @@ def of_task(
         region=region,
         facts=_facts(log, outcome, rules),
         operation_log=log.given,
+        past=past,
     )
 
 
@@ -213,8 +229,14 @@ def _notification(
     region: str | None,
     facts: Mapping[str, str],
     operation_log: Object,
+    past: Past | None = None,
 ) -> Notification:
-    kind = f"cbr.task.{outcome.name}"
+    kind, before = f"cbr.task.{outcome.name}", ""
+    if past:
+        before = f"; {past.words(facts.get('operation_type'), outcome.at)}"
+        facts = {**facts, **past.facts(outcome.at)}
+        if past.recovered:
+            headline, facts = f"{headline}, since recovered", {**facts, "next_step": advice.RECOVERED}
     return Notification(
         id=f"msg_{_digest(kind, subject)}",
         type=kind,
@@ -222,13 +244,14 @@ def _notification(
         outcome=outcome.name.value,
         severity=outcome.severity,
         headline=one_line(headline, NAME_LIMIT + 100),
-        summary=one_line(f"{headline}: {outcome.reason}{f' ({details})' if details else ''}", SUMMARY_LIMIT),
+        summary=one_line(f"{headline}: {outcome.reason}{f' ({details})' if details else ''}{before}", SUMMARY_LIMIT),
         reason=one_line(outcome.reason),
         incident=incident,
         project_id=project_id,
         region=region,
         facts=facts,
         operation_log=operation_log,
+        past=past,
     )
 
 

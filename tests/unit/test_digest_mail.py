@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
@@ -10,6 +11,7 @@ import pytest
 from vaultbell import digest
 from vaultbell.channels.email import compose
 from vaultbell.notification import Notification
+from vaultbell.past import Past
 
 FIRST = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
@@ -29,6 +31,7 @@ def failed(number: int, code: str) -> Notification:
         region="eu-de",
         facts={"error_code": code, "vault_name": "vault-daily"},
         operation_log={},
+        past=Past(number, FIRST) if number else None,
     )
 
 
@@ -60,3 +63,17 @@ def test_a_cause_is_told_once_and_the_time_is_that_of_the_latest(text: str) -> N
     assert "Since" not in text
     latest, cause = text.index("2026-11-23 08:03 UTC"), text.index("3 with BackupService.7102")
     assert text.index("The latest") < latest < cause
+
+
+def test_each_member_says_how_often_in_a_row_where_that_is_known(text: str) -> None:
+    told = re.findall(r"\d(?:st|nd|rd) in a row, last good 2026-11-23 08:00 UTC", text)
+    assert [words[:3] for words in told] == ["1st", "2nd", "3rd"]
+
+
+def test_rows_have_as_many_cells_as_their_neighbours() -> None:
+    body = MAIL.get_body(("html",))
+    assert isinstance(body, EmailMessage)
+    _, first, second = str(body.get_content()).split("<h2")
+    cells = [[row.count("<td") for row in table.split("<tr>")[1:5]] for table in (first, second)]
+    assert cells[0][:3] == [3, 3, 3]
+    assert cells[1][0] == 3

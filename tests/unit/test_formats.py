@@ -28,6 +28,7 @@ from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.events import TaskRef
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify
+from vaultbell.past import Past, tempered
 from vaultbell.settings import CHAT_FORMATS, INCIDENT_FORMATS, OutcomeRules
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -60,10 +61,11 @@ BACKED_UP = {"resource": SERVER, "backup": {"backup_name": "autobk_db01", **UNRE
 STUCK = {"status": "running", "ended_at": None, "updated_at": None, "started_at": "2025-11-22T07:00:00Z"}
 
 
-def told(**fields: Any) -> Notification:  # noqa: ANN401 - as in a task of the API
+def told(_past: Past | None = None, /, **fields: Any) -> Notification:  # noqa: ANN401 - as in a task of the API
     """What is told of a backup task with these fields."""
     log = OperationLog.read({**TASK, **fields})
-    return notification.of_task(log, classify(log, RULES, NOW), RULES, project_id=PROJECT, region="eu-de")
+    outcome = tempered(classify(log, RULES, NOW), _past)
+    return notification.of_task(log, outcome, RULES, project_id=PROJECT, region="eu-de", past=_past)
 
 
 NEXT_DAY = {key: TASK[key].replace("-23T", "-24T") for key in ("created_at", "started_at", "updated_at", "ended_at")}
@@ -75,15 +77,23 @@ MISSING = notification.of_missing(
     project_id=PROJECT,
     region="eu-de",
 )
+GOOD_AT, GOOD_AGAIN = NOW - timedelta(days=4), NOW - timedelta(hours=6)
 CASES = {
     "failed": FAILED,
+    "failed-again": told(Past(3, GOOD_AT), error_info=ERROR),
+    "failed-recovered": told(Past(1, None, GOOD_AGAIN, recovered=True), error_info=ERROR),
     "partial": told(status="success", extra_info=BACKED_UP),
-    "overdue": told(**STUCK),
+    "overdue": told(None, **STUCK),
     "missing": MISSING,
     "resolved": notification.of_resolved(SUCCEEDED, FAILED),
 }
 DIGEST = digest.of(
-    [replace(FAILED, id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed") for at in range(30)]
+    [
+        replace(
+            CASES["failed-again" if at % 3 else "failed"], id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed"
+        )
+        for at in range(30)
+    ]
     + [replace(CASES["overdue"], id="msg_" + "f" * 32)]
 )
 DIGESTED = sorted(set(FORMATS) - set(INCIDENT_FORMATS))
@@ -161,6 +171,43 @@ def test_a_chat_is_told_what_since_when_why_what_to_do_and_where(name: str) -> N
 
 
 @pytest.mark.parametrize("name", CHAT_FORMATS)
+def test_a_chat_is_told_how_long_it_has_been_so(name: str) -> None:
+    read = " ".join(texts(body(name, CASES["failed-again"]))).replace("\\", "")
+    history = "third failure in a row; last good backup 2025-11-20 08:00 UTC (09:00 CET), 2 d 18 h before"
+    places = [read.find(text) for text in ("The server is stopped.", history, "Start the server")]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_has_recovered_says_so_to_everybody_and_is_a_warning(name: str) -> None:
+    notice = CASES["failed-recovered"]
+    assert (notice.id, notice.type, notice.severity) == (FAILED.id, FAILED.type, "warning")
+    read = " ".join(texts(body(name, notice))).replace("\\", "")
+    assert "Backup of db-server-01 failed, since recovered" in read
+    assert "critical" not in read.lower()
+    if name not in ("default", "cloudevent"):
+        assert "Nothing now: a newer one has succeeded." in read
+
+
+def test_programs_are_told_the_past_in_numbers() -> None:
+    data = body("default", CASES["failed-again"])["data"]
+    assert (data["failures_in_row"], data["last_good_at"]) == (3, "2025-11-20T08:00:00Z")
+    data = body("cloudevent", CASES["failed-recovered"])["data"]
+    assert (data["failures_in_row"], data["last_good_at"]) == (1, None)
+    assert data["recovered_at"] == "2025-11-24T02:00:00Z"
+    assert not {"failures_in_row", "last_good_at", "recovered_at"} & body("default", FAILED)["data"].keys()
+    for known in (
+        body("alertmanager", CASES["failed-again"])[0]["annotations"],
+        body("pagerduty", CASES["failed-again"])["payload"]["custom_details"],
+        body("opsgenie", CASES["failed-again"])["details"],
+    ):
+        assert known["failures_in_row"] == "3"
+        assert known["last_good_at"].startswith("2025-11-20 08:00 UTC")
+    assert body("alertmanager", CASES["failed-again"])[0]["labels"] == body("alertmanager", FAILED)[0]["labels"]
+
+
+@pytest.mark.parametrize("name", CHAT_FORMATS)
 def test_without_a_zone_a_chat_is_told_utc_alone(name: str) -> None:
     post = made(name, FAILED, options=replace(OPTIONS, zone=None))
     assert "UTC" in post.body.decode()
@@ -184,7 +231,9 @@ def test_a_digest_is_a_table_by_error_code_and_vault(name: str) -> None:
             "[CRITICAL] 31 backup tasks want attention",
             "30 with BackupService.7102 in vault-daily:",
             "What to do: Start the server",
-            "• Backup of ECS-0000 failed",
+            "• Backup of ECS-0000 failed, 2025-11-23 02:04 UTC (03:04 CET)",
+            "• Backup of ECS-0001 failed, 2025-11-23 02:04 UTC (03:04 CET) "
+            "(3rd in a row, last good 2025-11-20 08:00 UTC (09:00 CET))",
         )
     ]
     assert -1 not in places

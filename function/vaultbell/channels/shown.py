@@ -13,7 +13,14 @@ from vaultbell.text import one_line
 
 RESOLVED = "cbr.task.resolved"
 TIMES = ("created_at", "started_at", "ended_at", "deadline")
-ANSWERS = {"Since": "since", "Why": "reason", "Error code": "error_code", "What to do": "next_step"}
+MOMENTS = (*TIMES, "last_good_at")
+ANSWERS = {
+    "Since": "since",
+    "Why": "reason",
+    "Error code": "error_code",
+    "History": "history",
+    "What to do": "next_step",
+}
 FACTS = {
     "Resource": ("resource_name", "resource_type", "resource_id"),
     "Vault": ("vault_name", "vault_id"),
@@ -32,7 +39,8 @@ FACTS = {
 class Message:
     """A message for a chat. Each text is one line.
 
-    `title` is "[CRITICAL] Backup of ECS-0001 failed", `answers` are Since, Why, What to do as far as they are known;
+    `title` is "[CRITICAL] Backup of ECS-0001 failed", `answers` are Since, Why, History, What to do as far as they are
+    known;
     `facts` name the resource, the vault, the task and so on; `rows` are the members that a digest stands for.
     """
 
@@ -46,11 +54,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Members of a digest that have the same error code and vault: headlines and times, and what to do about them."""
+    """Members of a digest that have the same error code and vault, and what to do about them.
+
+    A row is a headline, the past (empty where it is not known), and the time.
+    """
 
     title: str
     next_step: str | None
-    rows: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, str, str], ...]
 
 
 def of(notification: Notification, zone: tzinfo | None = None) -> Message:
@@ -87,10 +98,12 @@ def known(notification: Notification, zone: tzinfo | None = None) -> dict[str, s
         "region": notification.region,
     }
     told |= {key: getattr(notification, key) for key in ("id", "severity", "headline", "reason")}
+    if past := notification.past:
+        told["history"] = past.words(notification.facts.get("operation_type"), notification.timestamp, zone)
     shown = {key: text for key, value in told.items() if (text := one_line(value or ""))}
     if shown.get("progress", "").isdecimal():
         shown["progress"] += " %"
-    moments = {key: times.read(shown.get(key)) for key in TIMES}
+    moments = {key: times.read(shown.get(key)) for key in MOMENTS}
     if notification.timestamp > NO_TIME:
         moments["since"] = notification.timestamp
     return shown | {key: times.plain(time, zone) for key, time in moments.items() if time}
@@ -109,14 +122,19 @@ def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table
                 f"{len(group.members)} with {group.error_code or 'no error code'} in {group.vault or 'no vault'}"
             ),
             next_step=advice.next_step(group.members[0].outcome, group.error_code),
-            rows=tuple((one_line(member.headline), times.plain(member.timestamp, zone)) for member in group.members),
+            rows=tuple(_row(member, zone) for member in group.members),
         )
         for group in digest.groups(notification.members)
     ]
+
+
+def _row(member: Notification, zone: tzinfo | None) -> tuple[str, str, str]:
+    past = member.past.short(member.timestamp, zone) if member.past else ""
+    return one_line(member.headline), past, times.plain(member.timestamp, zone)
 
 
 def _lines(table: Table) -> Iterator[str]:
     yield f"{table.title}:"
     if table.next_step:
         yield f"What to do: {table.next_step}"
-    yield from (f"• {headline}, {since}" for headline, since in table.rows)
+    yield from (f"• {headline}, {since}{past and f' ({past})'}" for headline, past, since in table.rows)

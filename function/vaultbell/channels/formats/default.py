@@ -40,6 +40,8 @@ def data(notification: Notification) -> Object:
         "project_id": notification.project_id,
         "operation_log": notification.operation_log,
     }
+    if notification.past:
+        told |= notification.past.data()
     if notification.resolves:
         told["resolves"] = notification.resolves
     if notification.members:

@@ -16,7 +16,7 @@ from vaultbell.text import fit, inert
 MESSAGE_LIMIT, ENTITY_LIMIT, DESCRIPTION_LIMIT, DETAIL_LIMIT, TAG_LIMIT = 130, 512, 15_000, 250, 50
 SOURCE = "Vaultbell"
 PRIORITIES = {"critical": "P1", "warning": "P3", "info": "P5"}
-NO_DETAILS = {"headline", "reason", "id", "since", "next_step", "link"}  # the description has them
+NO_DETAILS = {"headline", "reason", "id", "since", "history", "next_step", "link"}  # the description has them
 
 
 def post(notification: Notification, options: Options, _now: datetime) -> Post:
