@@ -135,9 +135,9 @@ def _seed_hinted(cloud: Cloud) -> None:
 
 def _as_expected(world: World, row: Row) -> bool:
     """Post the sample, print what came of it, and say whether that is what the row expects."""
-    lines, rung, mailed = len(world.function.lines()), len(world.receiver.requests), len(world.mailbox.messages)
+    lines, rung, mailed = len(world.function.logged()), len(world.receiver.requests), len(world.mailbox.messages)
     answer = _posted(world, row)
-    results = [result for line in world.function.lines()[lines:] for result in line.get("results", ())]
+    results = world.function.logged()[lines:]
     verdicts = world.receiver.verify(world.secret)[rung:]
     seen = (
         _answered(answer),

@@ -40,6 +40,10 @@ class Running:
         found = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in found if line.get("message") == message]
 
+    def logged(self) -> list[dict[str, Any]]:
+        """What its log says of each task that an event has named."""
+        return [task for line in self.lines() for task in line.get("tasks", [line] if "action" in line else [])]
+
     def post(self, event: object = None, *, timeout: float = 40.0, **kwargs: Any) -> requests.Response:  # noqa: ANN401
         """POST an event as JSON, or whatever `kwargs` of requests say, to the door."""
         if event is not None:

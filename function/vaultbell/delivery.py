@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from vaultbell import digest
+from vaultbell import digest, tracing
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel
 from vaultbell.errors import Permanent, Transient
@@ -18,6 +18,7 @@ from vaultbell.notification import Notification
 from vaultbell.report import Receipt
 from vaultbell.routing import Selection
 from vaultbell.telemetry import LOG
+from vaultbell.tracing import carried
 
 TRIES = 3
 TRY_SECONDS = 10.0
@@ -91,7 +92,7 @@ class _Turn:
             self._tell_channel(*places.popitem(), budget, told)
         elif places:
             waits = [
-                threading.Thread(target=self._tell_channel, args=(*place, budget, told), daemon=True)
+                threading.Thread(target=carried(self._tell_channel), args=(*place, budget, told), daemon=True)
                 for place in places.items()
             ]
             for thread in waits:
@@ -121,7 +122,7 @@ class _Turn:
             told.update(dict.fromkeys(((at, name) for at in places), receipt))
         else:
             with ThreadPoolExecutor(min(AT_ONCE, len(places)), f"vaultbell-{name}") as pool:
-                list(pool.map(tell, places))
+                list(pool.map(carried(tell), places))
 
 
 def _stand_ins(to: Selection, receipts: Sequence[Receipt]) -> list[str]:
@@ -148,24 +149,34 @@ def _delivered(to: Selection, receipts: Sequence[Receipt]) -> Delivered:
 
 
 def _silent(name: str) -> Receipt:
-    return Receipt(name, False, 1, None, "no answer within the time budget")
+    return Receipt(name, False, 1, None, "no answer within the time budget", reason="timeout")
 
 
 def _tell(name: str, channel: Channel, notification: Notification, budget: Budget) -> Receipt:
+    with tracing.span("delivery", channel=name) as span:
+        receipt = _tried(name, channel, notification, budget)
+        span.note(receipt=receipt)
+        return receipt
+
+
+def _tried(name: str, channel: Channel, notification: Notification, budget: Budget) -> Receipt:
     for attempt in range(1, TRIES + 1):
         try:
             taken = channel.send(notification, budget.capped(TRY_SECONDS))
         except Permanent as error:
-            return Receipt(name, False, attempt, error.status, error.message, final=True)
+            return Receipt(name, False, attempt, error.status, error.message, final=True, reason=error.reason)
         except Transient as error:
             pause = PAUSE_SECONDS * 4 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
             wait = max(pause, error.after or 0.0)
             if attempt == TRIES or wait >= budget.left:
-                return Receipt(name, False, attempt, error.status, error.message, after=error.after)
+                return Receipt(
+                    name, False, attempt, error.status, error.message, after=error.after, reason=error.reason
+                )
             time.sleep(wait)
         except Exception:  # noqa: BLE001 - one's trouble is not another's, and its stand-in has to hear of it
             LOG.exception("an error of Vaultbell itself on the way to channel %s", name)
-            return Receipt(name, False, attempt, None, "an error of Vaultbell itself; its log tells more")
+            told = "an error of Vaultbell itself; its log tells more"
+            return Receipt(name, False, attempt, None, told, reason="internal")
         else:
             return Receipt(name, True, attempt, taken.status, taken.remark)
     raise AssertionError("unreachable")

@@ -16,13 +16,24 @@ from __future__ import annotations
 
 
 class VaultbellError(Exception):
-    """The root of the tree."""
+    """The root of the tree. `status` is the other side's answer (HTTP's, SMTP's) or, of an InvalidEvent, ours."""
 
     code = "error"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, status: int | None = None, reason: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.status = status
+        self._reason = reason
+
+    @property
+    def reason(self) -> str:
+        """Why, in one word of few, to be counted by.
+
+        `timeout`, `dns`, `connection`, `tls`, `protocol` (no HTTP or SMTP), `proxy`, `refused_address`, `elsewhere`
+        (another process tells it), `status_4xx` and the like, `other`.
+        """
+        return self._reason or (f"status_{self.status // 100}xx" if self.status else "other")
 
 
 class InvalidEvent(VaultbellError):
@@ -32,11 +43,12 @@ class InvalidEvent(VaultbellError):
     that would do instead of the one that was used.
     """
 
+    status: int
+
     def __init__(
         self, message: str, *, status: int = 400, code: str = "invalid_event", allow: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(message, status=status)
         self.code = code
         self.allow = allow
 
@@ -46,10 +58,11 @@ class Transient(VaultbellError):
 
     code = "try_again"
 
-    def __init__(self, message: str, *, after: float | None = None, status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, after: float | None = None, status: int | None = None, reason: str = ""
+    ) -> None:
+        super().__init__(message, status=status, reason=reason)
         self.after = after
-        self.status = status
 
 
 class Permanent(VaultbellError):
@@ -57,20 +70,15 @@ class Permanent(VaultbellError):
 
     code = "refused"
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
 
 class Misconfigured(VaultbellError):
     """Our settings, credentials or rights do not do. `cause` is a short stable word: it names the incident."""
 
     code = "misconfigured"
 
-    def __init__(self, message: str, *, cause: str = "settings", status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, cause: str = "settings", status: int | None = None, reason: str = "") -> None:
+        super().__init__(message, status=status, reason=reason)
         self.cause = cause
-        self.status = status
 
 
 class SettingsError(Misconfigured):

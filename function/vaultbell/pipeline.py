@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
-from vaultbell import ringing, search, sources, sweeping
+from vaultbell import ringing, search, sources, sweeping, tracing
 from vaultbell.bell import Bell, side_by_side
 from vaultbell.budget import Budget
 from vaultbell.channels.formats import cloudevent
@@ -17,6 +17,7 @@ from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
 from vaultbell.handling import Handling
 from vaultbell.report import Action, Report, Result, Swept
 from vaultbell.ringing import Line
+from vaultbell.tracing import stage
 
 ENDED = ("succeeded", "partial", "skipped", "failed", "timed_out")
 LOOKING = 3 / 4  # of the time that is left is for looking up a batch, at most
@@ -27,9 +28,11 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
 
     `cbr`: the API with the credentials that came with this event, where some did.
     """
-    decoded = sources.decode(event)
+    with stage("decode"):
+        decoded = sources.decode(event)
     if decoded.source.waits is not None:
         budget = budget.within(decoded.source.waits)
+    tracing.begun(decoded.trace, budget)
     reply = bell.reply_events and decoded.source.answers_empty and not decoded.batch
     leave = bell.leave_unfinished or decoded.source.leaves or event.platform  # the platform asks three times at most
     handling = Handling(bell, cbr or bell.cbr, budget, leave, reply)
@@ -41,14 +44,17 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     items = [item for item in asked if item not in done]
     # What was looked up is told, however many there are: the rest comes again.
     looking = replace(handling, budget=budget.share(LOOKING)) if len(items) > 1 else handling
-    by_item = side_by_side(partial(judged, looking), items)
-    rung = iter(ringing.ring(bell, [line for lines in by_item for line in lines], budget))
+    with stage("look_up"):
+        by_item = side_by_side(partial(judged, looking), items)
+    with stage("deliver"):
+        rung = iter(ringing.ring(bell, [line for lines in by_item for line in lines], budget))
     lines: dict[Item, list[Line]] = {item: [Line(result)] for item, result in done.items()}
     lines |= {item: [next(rung) for _ in found] for item, found in zip(items, by_item, strict=True)}
     sweeps = list(dict.fromkeys(item for item in decoded.items if isinstance(item, Sweep)))
     swept: list[Swept] = []
     for sweep in sweeps:
-        lines[sweep], covered = sweeping.sweep(handling, sweep)
+        with stage("sweep"):
+            lines[sweep], covered = sweeping.sweep(handling, sweep)
         swept += [covered] if covered else []
     report = _report([line for item in decoded.items for line in lines[item]], swept, decoded, reply=reply)
     for notification_id, taken in (pair for found in lines.values() for line in found for pair in line.taken):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -32,7 +32,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one notification on one channel. `status` is the channel's last answer, `after` its wish."""
+    """What became of one notification on one channel.
+
+    `status` is the channel's last answer, `after` its wish; `reason` says why not in one word, to be counted by.
+    """
 
     channel: str
     delivered: bool
@@ -41,6 +44,7 @@ class Receipt:
     error: str | None = None
     final: bool = False
     after: float | None = None
+    reason: str = field(default="", compare=False)
 
     def as_json(self) -> Object:
         """The receipt as it is answered."""

@@ -152,7 +152,8 @@ class ToldOnce:
         if found is Found.SENT:
             return Taken(remark="a repeat: it was told within the last day")
         if found is Found.SENDING:
-            raise Transient("it is being told by another process, or by another event", after=AGAIN_SECONDS)
+            told = "it is being told by another process, or by another event"
+            raise Transient(told, after=AGAIN_SECONDS, reason="elsewhere")
         try:
             taken = self._channel.send(notification, budget)
         except BaseException:

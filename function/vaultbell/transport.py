@@ -35,7 +35,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as LibraryTimeout
 from urllib3.util import parse_url
 
-from vaultbell import addresses
+from vaultbell import addresses, tracing
 from vaultbell.budget import Budget
 from vaultbell.errors import Permanent, Transient
 from vaultbell.pool import Pool
@@ -49,16 +49,16 @@ SLACK_SECONDS = 0.01  # how far a socket's time-out may be off: to set one is a 
 GRACE_SECONDS = 0.05  # how long a body that nobody reads is waited for, so that its connection can be kept
 LEFTOVER = 64 * 1024  # and how much of it is taken
 PORTS = {"http": 80, "https": 443}
-# The first that fits is told.
-WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((TimeoutError, requests.Timeout, LibraryTimeout), "no answer in time"),
-    ((socket.gaierror,), "the name was not found"),
-    ((ConnectionRefusedError,), "connection refused"),
-    ((ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError), "the connection was lost"),
-    ((ssl.SSLError,), "the TLS handshake failed"),
-    ((http.client.IncompleteRead,), "the answer was cut short"),
-    ((http.client.HTTPException, InvalidHeader), "the answer is not HTTP"),
-    ((ProxyError,), "the proxy does not let us through"),
+# The first that fits is told, and counted by its last word.
+WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((TimeoutError, requests.Timeout, LibraryTimeout), "no answer in time", "timeout"),
+    ((socket.gaierror,), "the name was not found", "dns"),
+    ((ConnectionRefusedError,), "connection refused", "connection"),
+    ((ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError), "the connection was lost", "connection"),
+    ((ssl.SSLError,), "the TLS handshake failed", "tls"),
+    ((http.client.IncompleteRead,), "the answer was cut short", "protocol"),
+    ((http.client.HTTPException, InvalidHeader), "the answer is not HTTP", "protocol"),
+    ((ProxyError,), "the proxy does not let us through", "proxy"),
 )
 
 SocketAddress = Any  # (address, port), and for IPv6 flow and scope: as the standard library types it
@@ -237,14 +237,14 @@ def _fault(host: str, error: BaseException) -> Transient | Permanent:
         causes += [part for part in (*cause.args, getattr(cause, "reason", None)) if isinstance(part, BaseException)]
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Permanent(f"{host}: its certificate is not trusted ({cause.verify_message})")
-    for types, words in WORDS:
+            return Permanent(f"{host}: its certificate is not trusted ({cause.verify_message})", reason="tls")
+    for types, words, reason in WORDS:
         if any(isinstance(cause, types) for cause in causes):
-            return Transient(f"{host}: {words}")
+            return Transient(f"{host}: {words}", reason=reason)
     if isinstance(error, ValueError):
         return Permanent(f"{host}: its address, its proxy or a header cannot be sent as it is")
     number = next((cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno), None)
-    return Transient(f"{host}: no connection{f' ({os.strerror(number)})' if number else ''}")
+    return Transient(f"{host}: no connection{f' ({os.strerror(number)})' if number else ''}", reason="connection")
 
 
 class _Request(requests.PreparedRequest):
@@ -372,7 +372,7 @@ class Transport:
             with _contexts_lock:
                 return _context(self.ca_file or os.environ.get("SSL_CERT_FILE") or None)
         except (OSError, ValueError):
-            raise Permanent("no CA certificate can be read from the CA file") from None
+            raise Permanent("no CA certificate can be read from the CA file", reason="tls") from None
 
     @contextmanager
     def bound(self, budget: Budget) -> Iterator[None]:
@@ -446,7 +446,13 @@ class Transport:
             target = _target(url)
         except ValueError:
             raise Permanent(f"{self.name or 'the address'}: this is no http(s) address") from None
-        request = _Request(method, target, path, headers, body)
+        with tracing.span("call", method=method, host=target.host) as span:
+            answer = self._asked(_Request(method, target, path, {**headers, **span.handed_on}, body), budget, read)
+            span.note(status=answer.status)
+            return answer
+
+    def _asked(self, request: _Request, budget: Budget, read: int) -> Answer:
+        target = request.target
         try:
             with self.bound(budget):
                 response = self._made().send(request)
@@ -474,7 +480,7 @@ class Transport:
         while len(body) <= read and (part := response.raw.read(read + 1 - len(body))):
             body += part  # what was cut short is told by the call that finds no more
         if len(body) > read:
-            raise Transient(f"{host} answered more than {read} bytes")
+            raise Transient(f"{host} answered more than {read} bytes", reason="protocol")
         return body
 
     def _made(self) -> _Adapter:
@@ -503,4 +509,4 @@ class Transport:
     def _worded(self, refused: _Refused) -> Permanent:
         way = f"; {self.setting} would allow it" if self.setting and not refused.always else ""
         told = f"the address {refused.ip} of {refused.host} is refused ({refused.reason}){way}"
-        return Permanent(f"{self.name or refused.host}: {told}")
+        return Permanent(f"{self.name or refused.host}: {told}", reason="refused_address")

@@ -60,7 +60,8 @@ class Apprise:
         if refused:
             late = any(threads[at].is_alive() for at in refused)
             names = ", ".join(str(services[at][0].service_name) for at in refused)
-            raise Transient(f"{names}: {'no answer in time' if late else 'not taken'} (told by Apprise)")
+            told = f"{names}: {'no answer in time' if late else 'not taken'} (told by Apprise)"
+            raise Transient(told, reason="timeout" if late else "")
         self._taken.pop(notification.id, None)
         return Taken()
 

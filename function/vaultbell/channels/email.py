@@ -81,12 +81,13 @@ class Email:
         except smtplib.SMTPNotSupportedError:
             raise Permanent(f"{host} takes no address with letters beyond ASCII (it has no SMTPUTF8)") from None
         except ssl.SSLCertVerificationError as error:
-            raise Permanent(f"the certificate of {host} is not trusted: {error.verify_message}") from None
+            raise Permanent(f"the certificate of {host} is not trusted: {error.verify_message}", reason="tls") from None
         except OSError as error:  # smtplib's own are such; behind a lost connection stands what the socket said
             late = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
-            raise Transient(f"no answer of {host} in time" if late else f"the connection to {host} was lost") from None
+            told = f"no answer of {host} in time" if late else f"the connection to {host} was lost"
+            raise Transient(told, reason="timeout" if late else "connection") from None
         except ValueError:
-            raise Transient(f"{host} answered what is not SMTP") from None
+            raise Transient(f"{host} answered what is not SMTP", reason="protocol") from None
         return Taken(TAKEN, f"not taken for {self._refusals(refused)}" if refused else None)
 
     def _hand_in(self, client: _Client, message: EmailMessage) -> Mapping[str, tuple[int, bytes]]:
@@ -94,7 +95,7 @@ class Email:
         client.ehlo_or_helo_if_needed()
         if server.tls == "starttls":
             if not client.has_extn("starttls"):
-                raise Permanent(f"{server.host} does not offer STARTTLS: ?tls=off would send without it")
+                raise Permanent(f"{server.host} does not offer STARTTLS: ?tls=off would send without it", reason="tls")
             client.starttls(context=self._transport.tls)
             client.ehlo_or_helo_if_needed()
         if server.user:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
+from vaultbell import tracing
 from vaultbell.budget import Budget
 from vaultbell.cloud import answers, listing
 from vaultbell.cloud.credentials import Credentials
@@ -178,7 +179,8 @@ class Cbr:
                 raise Misconfigured(told, cause="credentials", status=answer.status)
             raise answers.fault("the API", answer, cause="api")
 
-        return answers.tried(once, budget)
+        with tracing.span("look_up", path=path):
+            return answers.tried(once, budget)
 
     def _proved(self, project: Project, path: str, budget: Budget) -> Answer:
         """The answer to a request with our credentials; they are renewed once where they are refused."""
@@ -197,7 +199,7 @@ class Cbr:
                 "GET", base, path, headers=headers, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
             )
         except Permanent as error:  # an untrusted certificate, say: ours to put right
-            raise Misconfigured(f"the API: {error.message}", cause="endpoint") from None
+            raise Misconfigured(f"the API: {error.message}", cause="endpoint", reason=error.reason) from None
 
 
 def _rows(body: Object, key: str) -> listing.Page | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from vaultbell import times
+from vaultbell import times, tracing
 from vaultbell.budget import Budget
 from vaultbell.cloud import answers, signing
 from vaultbell.cloud.endpoints import Endpoints
@@ -165,7 +165,7 @@ class Password:
         if token is not None and time.monotonic() < until:
             return token
         if not session.lock.acquire(timeout=budget.left):
-            raise Transient("the time budget was spent waiting for another thread's log-in")
+            raise Transient("the time budget was spent waiting for another thread's log-in", reason="timeout")
         try:
             now = time.monotonic()
             if session.token is not None and now < session.until:
@@ -173,7 +173,8 @@ class Password:
             if (refusal := session.refusal) and now < session.refused_until:
                 raise Misconfigured(refusal.message, cause=refusal.cause, status=refusal.status)
             try:
-                session.token, said = self._fetch(scope, region, budget)
+                with tracing.span("log_in"):
+                    session.token, said = self._fetch(scope, region, budget)
             except Misconfigured as error:
                 if error.status in (401, 403):
                     session.refusal, session.refused_until = error, time.monotonic() + REFUSED_PAUSE
@@ -197,7 +198,7 @@ class Password:
                 "POST", url, headers=headers, body=body, budget=budget.capped(answers.TRY_SECONDS), read=ANSWER_MOST
             )
         except Permanent as error:
-            raise Misconfigured(f"IAM: {error.message}", cause="iam") from None
+            raise Misconfigured(f"IAM: {error.message}", cause="iam", reason=error.reason) from None
         if answer.status not in (200, 201):
             raise answers.fault("IAM", answer, cause="log-in")
         token = answer.headers.get("X-Subject-Token")

@@ -15,6 +15,7 @@ from vaultbell.platforms import answer
 from vaultbell.platforms.answer import Answer
 from vaultbell.sources import smn
 from vaultbell.telemetry import log_report
+from vaultbell.tracing import stage
 
 BODY_MOST = 1 << 20
 
@@ -32,24 +33,24 @@ def handle(
 
     Whoever can be sent away by the head of the request is, before its body is read. An SMN message proves itself.
     """
-    began = time.monotonic()
     try:
-        if smn.HEADER in headers:
-            budget = budget.within(smn.SOURCE.waits or budget.left)
-            body = read_body(budget)
-            app.smn.admit(body, budget)
-            event = Event(body, headers, trusted=True)
-        else:
-            proved = app.doorkeeper.knows(headers, tokens)
-            body = read_body(budget)
-            if not proved:
-                app.doorkeeper.verify(headers, body, time.time())
-            event = Event(body, headers, trusted=not app.doorkeeper.is_open)
+        with stage("receive"):
+            if smn.HEADER in headers:
+                budget = budget.within(smn.SOURCE.waits or budget.left)
+                body = read_body(budget)
+                app.smn.admit(body, budget)
+                event = Event(body, headers, trusted=True)
+            else:
+                proved = app.doorkeeper.knows(headers, tokens)
+                body = read_body(budget)
+                if not proved:
+                    app.doorkeeper.verify(headers, body, time.time())
+                event = Event(body, headers, trusted=not app.doorkeeper.is_open)
         report = pipeline.handle(app.bell, event, budget, cbr)
     except (InvalidEvent, Transient) as error:
         log_report(door, error)
         return answer.of_error(error)
-    log_report(door, report, time.monotonic() - began)
+    log_report(door, report)
     return answer.of_report(report)
 
 

@@ -7,11 +7,10 @@ raised, and the platform invokes the function anew or, in the end, hands the eve
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from vaultbell import pipeline
+from vaultbell import pipeline, tracing
 from vaultbell.budget import Budget
 from vaultbell.cloud.cbr import Cbr
 from vaultbell.cloud.credentials import AccessKey, GivenToken
@@ -23,7 +22,7 @@ from vaultbell.platforms import answer, door
 from vaultbell.platforms.answer import Answer
 from vaultbell.report import Object, Report
 from vaultbell.sources.pubsub import from_base64
-from vaultbell.telemetry import LOG, log_report
+from vaultbell.telemetry import log_crash, log_report
 
 APIG_WAITS = 4.5  # seconds: the trigger's default is 5
 FOREVER = 86_400_000  # milliseconds: no limit of the platform is known
@@ -80,15 +79,15 @@ def handle(event: object, context: FunctionContext, app: App) -> Object:
     """
     if isinstance(event, dict) and "httpMethod" in event:
         return _written(_apig(event, context, app))
-    began = time.monotonic()
-    try:
-        report = pipeline.handle(
-            app.bell, _event(event, app.settings.smn_topics), _budget(context, app), _cbr(context, app)
-        )
-    except InvalidEvent as error:
-        log_report("functiongraph", error)
-        raise
-    log_report("functiongraph", report, time.monotonic() - began)
+    with tracing.event("functiongraph"):
+        try:
+            report = pipeline.handle(
+                app.bell, _event(event, app.settings.smn_topics), _budget(context, app), _cbr(context, app)
+            )
+        except InvalidEvent as error:
+            log_report("functiongraph", error)
+            raise
+        log_report("functiongraph", report)
     if failure := _raised(report):
         raise failure
     return report.as_json()
@@ -124,24 +123,31 @@ def _raised(report: Report) -> VaultbellError | None:
 
 def _apig(request: Mapping[str, object], context: FunctionContext, app: App) -> Answer:
     """The answer of the HTTP column. Never raises: API Gateway would make 500 of it."""
-    try:
-        door.needs(str(request.get("httpMethod")).upper(), "POST")
-        headers = {name.lower(): str(value) for name, value in _mapping(request.get("headers")).items()}
-        token = _mapping(request.get("queryStringParameters")).get("token")
-        tokens = [text for text in (token if isinstance(token, list) else [token]) if isinstance(text, str)]
-        budget = _budget(context, app).within(APIG_WAITS)
+    headers = {name.lower(): str(value) for name, value in _mapping(request.get("headers")).items()}
+    with tracing.event("apig", headers):
+        try:
+            return _apig_answer(request, headers, context, app)
+        except InvalidEvent as error:
+            log_report("apig", error)
+            return answer.of_error(error)
+        except Exception as error:  # noqa: BLE001 - the outermost edge
+            log_crash(error)
+            return answer.of_crash(500, "internal", "an error of Vaultbell itself; its log tells more")
 
-        def body(_: Budget) -> bytes:
-            door.not_encoded(headers)
-            return _body(request)
 
-        return door.handle(app, "apig", headers, tokens, body, budget, _cbr(context, app))
-    except InvalidEvent as error:
-        log_report("apig", error)
-        return answer.of_error(error)
-    except Exception:  # noqa: BLE001 - the outermost edge
-        LOG.exception("an error of Vaultbell itself")
-        return answer.of_crash(500, "internal", "an error of Vaultbell itself; its log tells more")
+def _apig_answer(
+    request: Mapping[str, object], headers: Mapping[str, str], context: FunctionContext, app: App
+) -> Answer:
+    door.needs(str(request.get("httpMethod")).upper(), "POST")
+    token = _mapping(request.get("queryStringParameters")).get("token")
+    tokens = [text for text in (token if isinstance(token, list) else [token]) if isinstance(text, str)]
+    budget = _budget(context, app).within(APIG_WAITS)
+
+    def body(_: Budget) -> bytes:
+        door.not_encoded(headers)
+        return _body(request)
+
+    return door.handle(app, "apig", headers, tokens, body, budget, _cbr(context, app))
 
 
 def _body(request: Mapping[str, object]) -> bytes:

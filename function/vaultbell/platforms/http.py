@@ -13,13 +13,13 @@ from functools import cache
 from flask import Request, Response
 from functions_framework.exceptions import RequestTimeoutException
 
-from vaultbell import strict_json
+from vaultbell import strict_json, tracing
 from vaultbell.budget import Budget
 from vaultbell.compose import App
 from vaultbell.errors import InvalidEvent, Transient, VaultbellError
 from vaultbell.platforms import answer, door, functiongraph
 from vaultbell.platforms.answer import Answer
-from vaultbell.telemetry import LOG, log_report
+from vaultbell.telemetry import log_crash, log_report
 
 CHUNK = 1 << 16
 TICK = 0.1  # seconds between two looks at bodies that are late
@@ -29,21 +29,26 @@ INVOKED_MOST = 8 << 20  # what the platform itself hands over has 6 MB at most
 
 def handle(request: Request, app: App) -> Response:
     """Answer one request. This is the outermost edge: whatever goes wrong below, the event is not lost."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    with tracing.event("http", headers):
+        return _written(_answer_at_all_events(request, headers, app))
+
+
+def _answer_at_all_events(request: Request, headers: Mapping[str, str], app: App) -> Answer:
     try:
-        return _written(_answer(request, app))
+        return _answer(request, headers, app)
     except InvalidEvent as error:
         log_report("http", error)
-        return _written(answer.of_error(error))
-    except RequestTimeoutException:
-        LOG.exception("the server's own time-out came before the end of the time budget")
-        return _written(answer.of_crash(503, "try_again", "the server's time-out"))
-    except Exception:  # noqa: BLE001 - the outermost edge
-        LOG.exception("an error of Vaultbell itself")
-        return _written(answer.of_crash(500, "internal", "an error of Vaultbell itself; its log tells more"))
+        return answer.of_error(error)
+    except RequestTimeoutException as error:
+        log_crash(error, "the server's own time-out came before the end of the time budget", 503)
+        return answer.of_crash(503, "try_again", "the server's time-out")
+    except Exception as error:  # noqa: BLE001 - the outermost edge
+        log_crash(error)
+        return answer.of_crash(500, "internal", "an error of Vaultbell itself; its log tells more")
 
 
-def _answer(request: Request, app: App) -> Answer:
-    headers = {name.lower(): value for name, value in request.headers.items()}
+def _answer(request: Request, headers: Mapping[str, str], app: App) -> Answer:
     budget = Budget.of(app.settings.time_budget)
     if request.path in HEALTH:
         door.needs(request.method, "GET", "HEAD")

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from vaultbell import strict_json
+from vaultbell import strict_json, trace_context
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Event, Item
 from vaultbell.report import JSON
 from vaultbell.sources import ces, cloudevents, cts, listed, plain, pubsub, smn, stream, timer
 from vaultbell.sources.form import Context, Source
+from vaultbell.trace_context import TraceContext
 
 SOURCES: tuple[Source, ...] = (
     smn.SOURCE,
@@ -36,11 +37,15 @@ ITEMS_MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An event's items, and the source that they came by: it knows how long the sender waits and what it is told."""
+    """An event's items, and the source that they came by: it knows how long the sender waits and what it is told.
+
+    `trace` is the place in a trace that a CloudEvent names (its extension "Distributed Tracing").
+    """
 
     source: Source
     items: tuple[Item, ...]
     batch: bool
+    trace: TraceContext | None = None
 
 
 def decode(event: Event) -> Decoded:
@@ -62,7 +67,9 @@ def decode(event: Event) -> Decoded:
         raise InvalidEvent("the batch is empty", code="no_task")
     if not batch and isinstance(items[0], InvalidEvent):
         raise items[0]
-    return Decoded(source, tuple(items), batch)
+    said = value if isinstance(value, dict) and "specversion" in value else {}
+    trace = trace_context.read(said.get("traceparent"), said.get("tracestate"))
+    return Decoded(source, tuple(items), batch, trace)
 
 
 def _unfold(value: JSON, time: datetime | None, context: Context) -> Iterator[Item]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from vaultbell import pipeline
+from vaultbell import pipeline, tracing
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.errors import InvalidEvent, Transient, VaultbellError
@@ -23,7 +23,7 @@ from vaultbell.platforms import door
 from vaultbell.platforms.queue.broker import HEARTBEAT, LADDER, Broker, Link, connected
 from vaultbell.platforms.queue.letter import Letter, Message
 from vaultbell.report import Report, Result
-from vaultbell.telemetry import LOG, log, log_report
+from vaultbell.telemetry import LOG, log, log_crash, log_report
 from vaultbell.text import one_line
 
 ATTEMPTS_MOST = 100  # two days, up the ladder
@@ -169,27 +169,31 @@ class Consumer:
 
     def _take(self, link: Link, message: Message) -> None:
         letter = Letter.of(message)
+        with tracing.event("queue", letter.headers):
+            self._settle(link, letter)
+            message.ack()
+
+    def _settle(self, link: Link, letter: Letter) -> None:
         early = letter.early >= self._judge.ladder[0]  # less is a clock's fault
         verdict = Verdict(letter, delay=letter.early) if early else self._handled(letter)
         if verdict.reason:
-            link.bury(verdict.letter, *verdict.reason)
+            with tracing.span("dead_letter"):
+                link.bury(verdict.letter, *verdict.reason)
             code, words = verdict.reason
             log(logging.WARNING, "dead letter", code=code, error=words, attempts=verdict.letter.attempts)
         elif verdict.delay is not None:
             link.delay(verdict.letter, verdict.delay)
-        message.ack()
 
     def _handled(self, letter: Letter) -> Verdict:
-        began = time.monotonic()
         try:
             if len(letter.body) > door.BODY_MOST:
                 raise door.too_large()
             report = pipeline.handle(self._bell, letter.event, Budget.of(self._time_budget))
-            log_report("queue", report, time.monotonic() - began)
+            log_report("queue", report)
             return self._judge.reported(letter, report)
         except InvalidEvent as error:
             log_report("queue", error)
             return self._judge.dead(letter, error.code, error.message)
-        except Exception:  # noqa: BLE001 - an error of ours must not cost the message
-            LOG.exception("an error of Vaultbell itself")
+        except Exception as error:  # noqa: BLE001 - an error of ours must not cost the message
+            log_crash(error)
             return self._judge.failed(letter, "internal", "an error of Vaultbell itself; its log tells more")
