@@ -14,7 +14,7 @@ from vaultbell.cloud.cbr import Cbr
 from vaultbell.inbound import Project
 from vaultbell.outcome import Rules
 from vaultbell.routing import Route
-from vaultbell.seen import Memory, Once
+from vaultbell.seen import Memory, Once, Pace
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,6 +78,8 @@ class Bell:
     leave_unfinished: bool = False
     digest_over: Mapping[str, int] = field(default_factory=dict)  # by channel: more notifications than that become one
     resolving: frozenset[str] = frozenset()  # the channels that hear when a failure is over
+    incidents: frozenset[str] = frozenset()  # the channels that open one: not for what has recovered
+    history: Pace | None = None  # how often the list is asked for the past of what rings; None: it is not
     reply_events: bool = False  # a CloudEvent is answered by one, where it named a task
     heartbeat: Callable[[Budget], None] = lambda _budget: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,11 +25,13 @@ from vaultbell.cloud.signing import KeyPair
 from vaultbell.cloud.smn_trust import SmnTrust
 from vaultbell.errors import Misconfigured, Permanent, Transient
 from vaultbell.inbound import Doorkeeper, Project
+from vaultbell.seen import Pace
 from vaultbell.seen_store import Store, ToldOnce
 from vaultbell.settings import EXPIRES, AppriseChannel, EmailChannel, Settings, WebhookChannel
 from vaultbell.transport import Transport
 
 HEARTBEAT_SECONDS = 5.0
+HISTORY_BURST, HISTORY_A_SECOND = 1_000, 10  # lists that a process asks for the past: a storm must not double the load
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ def bell(settings: Settings) -> Bell:
         },
         reply_events=settings.reply_events,
         resolving=frozenset(name for name, channel in settings.channels.items() if channel.resolve),
+        incidents=frozenset(name for name, channel in settings.channels.items() if channel.incident),
+        # where a route asks for the past, what is not known would ring too often
+        history=Pace(math.inf if settings.matches_past else HISTORY_BURST, HISTORY_A_SECOND)
+        if settings.history
+        else None,
         heartbeat=_heartbeat(settings),
     )
 

@@ -14,10 +14,11 @@ Path = tuple[str | int, ...]
 Object = dict[str, object]
 
 CONFIG = "VAULTBELL_CONFIG"
-FILE_KEYS = ("channels", "routes", "outcomes", "digest_over")
-_PLAIN = (
-    "inbound_token projects smn_topics unfinished time_budget platform heartbeat_url reply_events seen_url tz log_level"
-)
+FILE_KEYS = ("channels", "routes", "outcomes", "digest_over", "history")
+_PLAIN = """
+    inbound_token projects smn_topics unfinished time_budget platform heartbeat_url reply_events seen_url tz log_level
+    history
+"""
 _CLOUD = """
     auth_url token access_key secret_key security_token username password user_domain_name project_id project_name
 """
@@ -157,7 +158,10 @@ class RawSettings:
         given = {name: value for name in VARIABLES if (value := self._variable(name))}
         if "OS_PROJECT_ID" not in given and "OS_PROJECT_NAME" not in given and self.environ.get("RUNTIME_PROJECT_ID"):
             given["OS_PROJECT_ID"] = self.environ["RUNTIME_PROJECT_ID"]
-        self.places |= {path: name for name, path in VARIABLES.items() if path[0] != "channels"}
+        twice = [name for name, path in VARIABLES.items() if path[0] in self.data and len(path) == 1 and name in given]
+        for name in twice:
+            self.mistake(VARIABLES[name], f"is given twice, the other time by {name}")
+        self.places |= {path: name for name, path in VARIABLES.items() if path[0] not in ("channels", *self.data)}
         for channel in ("webhook", "email"):
             names = [name for name, path in VARIABLES.items() if path[:2] == ("channels", channel)]
             if not any(name in given for name in names):

@@ -9,7 +9,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
+from vaultbell import conditions
 from vaultbell.notification import Notification
+
+NO_PAST = ("succeeded", "running")  # nothing has gone wrong: there is no row of failures, whatever is asked of it
 
 
 class Route(Protocol):
@@ -29,12 +32,14 @@ class Route(Protocol):
 class Selection:
     """The channels to tell, each once, and the channel that stands in for one that was not reached.
 
-    `broken` are the routes that could not be judged, counted from 1: somebody has to hear of them.
+    `broken` are the routes that could not be judged, counted from 1: somebody has to hear of them. `left_out` are the
+    channels that would open an incident for what has recovered.
     """
 
     channels: tuple[str, ...] = ()
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     broken: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class Verdict(StrEnum):
@@ -42,6 +47,7 @@ class Verdict(StrEnum):
 
     TAKEN = "taken"
     BROKEN = "cannot be judged"  # counts as a match, and so do those after it that match: never silence
+    UNSURE = "may match"  # it asks for a past that is not known: as above
     NOT_TAKEN = "not taken"
     NOT_ASKED = "not asked"  # one before it has decided
 
@@ -64,18 +70,23 @@ class Step:
     misses: tuple[Miss, ...] = ()
 
 
-def select(notification: Notification, routes: Sequence[Route]) -> Selection:
-    """The channels of the first route that matches, and of further ones as long as it says `continue`."""
+def select(notification: Notification, routes: Sequence[Route], incidents: frozenset[str] = frozenset()) -> Selection:
+    """The channels of the first route that matches, and of further ones as long as it says `continue`.
+
+    `incidents` are the channels that open one: they do not hear of what has recovered, not even as a fallback.
+    """
     channels: dict[str, str | None] = {}
     steps = explain(notification, routes)
     for step in steps:
-        if step.verdict in (Verdict.TAKEN, Verdict.BROKEN):
+        if step.verdict in (Verdict.TAKEN, Verdict.BROKEN, Verdict.UNSURE):
             for name in step.route.channels:
                 channels[name] = channels.get(name) or step.route.fallback
+    silent = incidents if notification.recovered else frozenset()
     return Selection(
-        tuple(channels),
-        {name: fallback for name, fallback in channels.items() if fallback},
+        tuple(name for name in channels if name not in silent),
+        {name: fallback for name, fallback in channels.items() if fallback and silent.isdisjoint((name, fallback))},
         tuple(number for number, step in enumerate(steps, start=1) if step.verdict is Verdict.BROKEN),
+        tuple(name for name in channels if name in silent),
     )
 
 
@@ -91,19 +102,25 @@ def explain(notification: Notification, routes: Sequence[Route]) -> list[Step]:
 
 
 def _judged(notification: Notification, route: Route) -> Step:
+    misses, unsure = [], False
     try:
-        misses = tuple(
-            Miss(name, tuple(wanted), value)
-            for name, wanted in route.patterns.items()
-            if not _fits(value := field_of(notification, name), wanted)
-        )
+        for name, wanted in route.patterns.items():
+            value = field_of(notification, name)
+            fits = _fits(notification, name, wanted, value)
+            unsure = unsure or fits is None
+            if fits is False:
+                misses.append(Miss(name, tuple(wanted), value))
     except Exception:  # noqa: BLE001 - a rule that fails is not to silence anything, whatever the reason
         return Step(route, Verdict.BROKEN)
-    return Step(route, Verdict.NOT_TAKEN if misses else Verdict.TAKEN, misses)
+    if misses:
+        return Step(route, Verdict.NOT_TAKEN, tuple(misses))
+    return Step(route, Verdict.UNSURE if unsure else Verdict.TAKEN)
 
 
-def _fits(value: str | None, wanted: Sequence[str]) -> bool:
-    """Whether one of the patterns fits. What is absent (or empty) matches nothing."""
+def _fits(notification: Notification, name: str, wanted: Sequence[str], value: str | None) -> bool | None:
+    """Whether one of the patterns or conditions fits; None: it may. What is absent (or empty) matches no pattern."""
+    if name in conditions.FIELDS:
+        return notification.outcome not in NO_PAST and conditions.fits(name, wanted, value)
     return bool(value) and any(_glob(pattern).fullmatch(value or "") for pattern in wanted)
 
 

@@ -89,3 +89,23 @@ class Once:
         """It could not be said: the next caller is to try."""
         with self._lock:
             self._keys.pop(key, None)
+
+
+class Pace:
+    """Lets a burst through at once, and after it so many a second: for what is a kindness, and not a duty."""
+
+    def __init__(self, burst: float, a_second: float) -> None:
+        self._lock = threading.Lock()
+        self._burst, self._a_second = burst, a_second
+        self._left, self._at = burst, time.monotonic()
+
+    def take(self) -> bool:
+        """Whether one more may go."""
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(self._burst, self._left + (now - self._at) * self._a_second)
+            self._at = now
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True

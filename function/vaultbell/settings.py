@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from vaultbell import values
+from vaultbell import conditions, values
 from vaultbell.raw_settings import Object, Path, RawSettings, host_of, shown
 from vaultbell.values import Count, Duration, Endpoint, Secrets, Text, Token, WebUrl, one_of, that
 
@@ -54,6 +54,7 @@ DEADLINE = timedelta(hours=24)
 MATCHED = (
     *("outcome", "severity", "operation_type", "project_id", "region", "vault_id", "vault_name"),
     *("resource_id", "resource_name", "resource_type", "policy_id", "error_code"),
+    *conditions.FIELDS,
 )
 
 OutcomeWord = Annotated[str, one_of(*SEVERITIES)]
@@ -82,6 +83,11 @@ class _Channel(_Model):
     @property
     def refreshes(self) -> bool:
         """Whether a repeat tells the receiver something, so that it is told whenever it comes."""
+        return False
+
+    @property
+    def incident(self) -> bool:
+        """Whether what is told here opens an incident, which somebody has to see to."""
         return False
 
 
@@ -123,6 +129,11 @@ class WebhookChannel(_OwnWayOut):
         Nobody hears of it twice: the same labels are the same alert.
         """
         return self.format == "alertmanager"
+
+    @property
+    def incident(self) -> bool:
+        """The pagers."""
+        return self.format in INCIDENT_FORMATS
 
     @model_validator(mode="before")
     @classmethod
@@ -197,7 +208,10 @@ CHANNEL_TYPES = ("webhook", "email", "apprise")
 
 
 class Route(_Model):
-    """Which channels hear of what. Without `match` it takes everything; else each field must fit a text or glob."""
+    """Which channels hear of what. Without `match` it takes everything; else each field must fit a text or glob.
+
+    What is counted or measured (`conditions.FIELDS`) has to fit a condition instead, `>=2` say, or a plain number.
+    """
 
     match: Annotated[dict[Annotated[str, one_of(*MATCHED)], values.Texts], Field(min_length=1)] | None = None
     channels: tuple[str, ...]
@@ -214,7 +228,10 @@ class Route(_Model):
     def _says_something(cls, value: object) -> object:
         if not value:
             raise ValueError("is empty: leave it out to match everything")
-        return value
+        if not isinstance(value, dict):
+            return value
+        numbers = {key: str(value[key]) for key in conditions.FIELDS if type(value.get(key)) is int}
+        return {**value, **numbers}
 
 
 class OutcomeRules(_Model):
@@ -280,6 +297,7 @@ class Settings(_Model):
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
     outcomes: OutcomeRules = OutcomeRules()
     digest_over: Count = 10
+    history: bool = True
     time_budget: values.Seconds = 25.0
     unfinished: Annotated[str, one_of("retry", "leave")] = "retry"
     inbound_token: Token | None = None
@@ -295,6 +313,11 @@ class Settings(_Model):
     log_level: Annotated[str, AfterValidator(str.upper), one_of("DEBUG", "INFO", "WARNING", "ERROR")] = "INFO"
     cloud: Cloud = Cloud()
     proxies: dict[str, str] = {}
+
+    @property
+    def matches_past(self) -> bool:
+        """Whether some route asks for what went before."""
+        return any(not conditions.FIELDS.keys().isdisjoint(route.patterns) for route in self.routes)
 
     def known_secrets(self) -> tuple[str, ...]:
         """Every secret text, and of each address that is one also its parts beyond the host: none may ever be shown."""
@@ -446,6 +469,8 @@ def _route_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
         for key, known in (("outcome", tuple(SEVERITIES)), ("severity", LEVELS)):
             if any(text not in known and not set(text) & {"*", "?"} for text in route.patterns.get(key, ())):
                 yield ("routes", at, "match", key), f"one of these, or a glob, is wanted: {', '.join(known)}"
+        for key, words in _condition_mistakes(route, history=settings.history):
+            yield ("routes", at, "match", key), words
         if route.fallback is not None and route.fallback not in settings.channels:
             yield ("routes", at, "fallback"), f"there is no channel {shown(route.fallback)}"
         if route.fallback in route.channels:
@@ -454,3 +479,14 @@ def _route_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
             yield ("routes", at, "match"), "the last route matches everything: it has no match"
         if at < last and not route.match and not route.continue_:
             yield ("routes", at), "takes everything, and the routes after it are never reached: match or continue"
+
+
+def _condition_mistakes(route: Route, *, history: bool) -> Iterator[tuple[str, str]]:
+    for key in conditions.FIELDS:
+        for text in route.patterns.get(key, ()):
+            try:
+                conditions.read(key, text)
+            except ValueError as error:
+                yield key, str(error)
+        if key in route.patterns and not history:
+            yield key, "is never known with history: false (VAULTBELL_HISTORY)"

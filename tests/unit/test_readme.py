@@ -76,7 +76,7 @@ def test_what_may_come_from_a_file_is_what_the_readme_says() -> None:
 
 def test_the_file_of_settings_is_one(tmp_path: Path) -> None:
     file = tmp_path / "vaultbell.yaml"
-    file.write_text(block("yaml", "channels:"), "utf-8")
+    file.write_text(block("yaml", "channels:\n"), "utf-8")
     given = {
         "VAULTBELL_CONFIG": str(file),
         "OPS_URL": "https://ops.example.org/bell",
@@ -94,6 +94,15 @@ def test_the_channels_and_formats_are_those_of_the_code() -> None:
     rows = {coded(row[0])[0]: coded(row[1]) for row in table("channel")}
     assert tuple(rows) == CHANNEL_TYPES
     assert [word for word in rows["webhook"] if word in FORMATS] == list(FORMATS)
+
+
+def test_the_routes_by_the_past_are_understood(tmp_path: Path) -> None:
+    file = tmp_path / "vaultbell.yaml"
+    channels = "".join(
+        f"  {name}: {{type: webhook, url: 'https://{name}.example.org'}}\n" for name in ("oncall", "mail")
+    )
+    file.write_text(f"channels:\n{channels}{block('yaml', 'failures_in_row')}", "utf-8")
+    assert settings.load(NEEDED | {CONFIG: str(file)}).matches_past
 
 
 def test_a_route_matches_by_what_the_readme_says() -> None:

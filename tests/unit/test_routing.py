@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from told import FAILED as _FAILED
-from vaultbell import compose
+from vaultbell import compose, conditions
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken
 from vaultbell.notification import Notification
+from vaultbell.past import Past
 from vaultbell.report import Action, Result
 from vaultbell.ringing import Line, Ring, ring
 from vaultbell.routing import Miss, Selection, Verdict, explain, select
@@ -103,13 +105,13 @@ def test_each_channel_has_its_routes_stand_in() -> None:
 
 
 def test_every_field_that_the_settings_know_can_be_matched() -> None:
-    assert set(MATCHED) == set(VALUES)
+    assert set(MATCHED) == {*VALUES, *conditions.FIELDS}
     for field, value in VALUES.items():
         assert fits({field: value}), field
         assert not fits({field: f"{value}x"}), field
 
 
-@pytest.mark.parametrize("field", MATCHED)
+@pytest.mark.parametrize("field", VALUES)
 def test_an_absent_field_matches_nothing(field: str) -> None:
     bare = replace(FAILED, project_id=None, region=None, facts={})
     if field in ("outcome", "severity"):
@@ -226,6 +228,75 @@ def test_what_cannot_be_compared_is_a_broken_rule_and_not_a_lost_alarm() -> None
     odd = replace(FAILED, facts={"vault_name": 7})  # type: ignore[dict-item]  # what a fact should never be
     told = select(odd, (route("a", match={"vault_name": "prod-*"}), route("b")))
     assert (told.channels, told.broken) == (("a", "b"), (1,))
+
+
+# The past -------------------------------------------------------------------------------------------------------------
+
+
+def with_past(past: Past) -> Notification:
+    return replace(FAILED, facts={**FACTS, **past.facts(FAILED.timestamp)}, past=past)
+
+
+GOOD_AT = FAILED.timestamp - timedelta(hours=30)
+PAGER = (route("pager", match={"failures_in_row": ">=2"}), route("mail"))
+STALE = (route("pager", match={"last_good_age": ">26h", "outcome": "failed"}), route("mail"))
+
+
+@pytest.mark.parametrize(
+    ("routes", "past", "told"),
+    [
+        (PAGER, Past(1, GOOD_AT), ("mail",)),
+        (PAGER, Past(2, GOOD_AT), ("pager",)),
+        (STALE, Past(1, GOOD_AT), ("pager",)),
+        (STALE, Past(1, GOOD_AT + timedelta(hours=4)), ("mail",)),
+        (STALE, Past(1), ("pager",)),  # no good backup on record: older than anything
+        (STALE, Past(1, since=GOOD_AT), ("pager",)),  # none within what was read, which is longer than that
+    ],
+)
+def test_a_pager_rings_when_data_is_at_risk_and_a_mailbox_hears_the_rest(
+    routes: tuple[Route, ...], past: Past, told: tuple[str, ...]
+) -> None:
+    assert names(*routes, told=with_past(past)) == told
+
+
+@pytest.mark.parametrize("routes", [PAGER, STALE])
+def test_a_past_that_is_not_known_counts_as_a_match_and_hides_no_other_route(routes: tuple[Route, ...]) -> None:
+    assert select(FAILED, routes) == Selection(("pager", "mail"))
+    assert [step.verdict for step in explain(FAILED, routes)] == [Verdict.UNSURE, Verdict.TAKEN]
+
+
+def test_what_else_does_not_fit_decides_without_the_past() -> None:
+    assert names(*STALE, told=replace(FAILED, outcome="skipped")) == ("mail",)
+
+
+def test_what_is_only_known_in_part_may_match() -> None:
+    some = with_past(Past(12, since=GOOD_AT))
+    assert names(route("pager", match={"failures_in_row": ">=20"}), route("mail"), told=some) == ("pager", "mail")
+    assert names(route("pager", match={"failures_in_row": "<12"}), route("mail"), told=some) == ("mail",)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "running"])
+def test_what_has_not_gone_wrong_has_no_row_of_failures(outcome: str) -> None:
+    for routes in (PAGER, STALE):
+        assert names(*routes, told=replace(FAILED, outcome=outcome)) == ("mail",)
+
+
+@pytest.mark.parametrize("outcome", ["missing", "unverified"])
+def test_what_has_no_past_rings_everywhere(outcome: str) -> None:
+    assert names(*PAGER, told=replace(FAILED, outcome=outcome)) == ("pager", "mail")
+
+
+def test_no_incident_is_opened_for_what_has_recovered() -> None:
+    over = with_past(Past(2, GOOD_AT, FAILED.timestamp, recovered=True))
+    routes = (
+        route("pager", "ops", match={"failures_in_row": "2"}, fallback="mail", go_on=True),
+        route("mail", fallback="pager"),
+    )
+    pagers = frozenset({"pager"})
+    assert select(over, routes, pagers) == Selection(("ops", "mail"), {"ops": "mail"}, left_out=("pager",))
+    assert select(over, [route("pager")], pagers) == Selection(left_out=("pager",))
+    still = with_past(Past(2, GOOD_AT))
+    assert select(still, routes, pagers).channels == ("pager", "ops", "mail")
 
 
 class Heard(logging.Handler):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from vaultbell import seen
-from vaultbell.seen import Memory, Once
+from vaultbell.seen import Memory, Once, Pace
 
 
 class Clock:
@@ -103,3 +104,25 @@ def test_once_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPat
     once = Once()
     assert [once.claim(key) for key in ("a", "b", "c")] == [True, True, True]
     assert (once.claim("c"), once.claim("a")) == (False, True)
+
+
+def test_a_burst_is_let_through_and_after_it_so_many_a_second(clock: Clock) -> None:
+    pace = Pace(burst=1_000, a_second=10)
+    assert sum(pace.take() for _ in range(1_200)) == 1_000
+    clock.now += 1.05
+    assert sum(pace.take() for _ in range(1_200)) == 10
+    clock.now += 86_400
+    assert sum(pace.take() for _ in range(1_200)) == 1_000
+
+
+def test_a_pace_without_a_bound_lets_everything_through(clock: Clock) -> None:
+    pace = Pace(math.inf, 10)
+    assert all(pace.take() for _ in range(5_000))
+    clock.now += 1
+    assert pace.take()
+
+
+def test_a_pace_is_one_for_all_threads() -> None:
+    pace = Pace(burst=500, a_second=0)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: pace.take(), range(2_000))) == 500

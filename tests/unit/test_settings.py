@@ -106,6 +106,7 @@ def test_all_variables_arrive() -> None:
             "VAULTBELL_SWEEP_HISTORY": "2d",
             "VAULTBELL_HEARTBEAT_URL": "https://beat.example.org/x",
             "VAULTBELL_REPLY_EVENTS": "on",
+            "VAULTBELL_HISTORY": "off",
             "VAULTBELL_SEEN_URL": "redis://:pw@seen.example.org/0",
             "VAULTBELL_TZ": "Europe/Berlin",
             "VAULTBELL_LOG_LEVEL": "debug",
@@ -128,6 +129,7 @@ def test_all_variables_arrive() -> None:
     assert found.heartbeat_url
     assert found.seen_url
     assert (found.reply_events, found.tz, found.log_level) == (True, "Europe/Berlin", "DEBUG")
+    assert found.history is False
     assert found.inbound_token
     assert len(found.inbound_secrets) == 1
     assert found.cloud.password
@@ -201,6 +203,18 @@ def test_without_routes_all_channels_hear_everything(config: WriteConfig) -> Non
 def test_a_channel_of_the_environment_can_be_on_the_routes_of_the_file(config: WriteConfig) -> None:
     found = load({**config("routes: [{channels: [webhook]}]"), **HOOK})
     assert found.routes[0].channels == ("webhook",)
+
+
+def test_a_route_may_ask_for_the_past_by_a_number_or_a_condition(config: WriteConfig) -> None:
+    found = load(
+        config(
+            CHANNELS + "routes:\n- channels: [ops]\n  match: {failures_in_row: 3, last_good_age: '> 26h'}\n"
+            "- channels: [mail]\n"
+        )
+    )
+    assert found.routes[0].patterns == {"failures_in_row": ("3",), "last_good_age": ("> 26h",)}
+    assert found.matches_past
+    assert not load(config(CHANNELS)).matches_past
 
 
 def test_a_route_may_tell_nobody(config: WriteConfig) -> None:
@@ -543,6 +557,23 @@ digest_over: 3
             "routes:\n- channels: [ops]\n  match: {severity: failed}",
             "6: routes[0].match.severity: one of these, or a glob",
         ),
+        (
+            "routes:\n- channels: [ops]\n  match: {failures_in_row: many}\n- channels: [mail]",
+            "6: routes[0].match.failures_in_row: a whole number is wanted, alone or after >=, >, <=, < or =",
+        ),
+        (
+            "routes:\n- channels: [ops]\n  match: {failures_in_row: true}\n- channels: [mail]",
+            "6: routes[0].match.failures_in_row: a list is wanted",
+        ),
+        (
+            "routes:\n- channels: [ops]\n  match: {last_good_age: ['>26h', '>soon']}\n- channels: [mail]",
+            "6: routes[0].match.last_good_age: a duration (90s, 15m, 26h, 7d) is wanted, alone or after >=",
+        ),
+        (
+            "history: false\nroutes:\n- channels: [ops]\n  match: {last_good_age: '>26h'}\n- channels: [mail]",
+            "7: routes[0].match.last_good_age: is never known with history: false (VAULTBELL_HISTORY)",
+        ),
+        ("history: perhaps", "4: history: true or false is wanted"),
         ("a: &x [1]\nb: *x", "5: aliases are not understood here"),
         ("<<: {digest_over: 3}", "4: a key is a text: quote it (merge keys are not understood)"),
         ("17: x", "4: a key is a text: quote it"),
@@ -596,6 +627,13 @@ def test_a_name_cannot_be_the_files_and_the_environments(config: WriteConfig) ->
     assert mistakes({**environ, **HOOK}) == [
         "config.yaml:2: channels.webhook: VAULTBELL_WEBHOOK_URL makes a channel of this name as well"
     ]
+
+
+def test_a_setting_of_the_file_cannot_be_the_environments_too(config: WriteConfig) -> None:
+    environ = config(f"{CHANNELS}history: false\n")
+    assert load(environ).history is False
+    told = "config.yaml:4: history: is given twice, the other time by VAULTBELL_HISTORY"
+    assert mistakes({**environ, "VAULTBELL_HISTORY": "true"}) == [told]
 
 
 @pytest.mark.parametrize(
