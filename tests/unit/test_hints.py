@@ -277,6 +277,11 @@ def test_an_alarm_packed_into_itself_costs_no_more_than_its_length() -> None:
     assert steps < 20_000 * 30
 
 
+def test_a_dimension_of_dimensions_names_nothing() -> None:
+    assert ids_in({"dimension": "dimension:" * 100_000 + f"instance_id:{SERVER}"}) == ()
+    assert ids_in({"dimension": f"dimension:x,instance_id:{SERVER}"}) == (SERVER,)
+
+
 def test_a_hint_can_cost_a_few_look_ups_only() -> None:
     many: list[JSON] = [{"id": f"1dab32fa-ebf2-415a-ab0b-{number:012x}"} for number in range(100)]
     assert len(ids_in({"resources": many})) == MOST

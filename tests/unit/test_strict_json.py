@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vaultbell import strict_json
 from vaultbell.errors import InvalidEvent
+from vaultbell.strict_json import DEEPEST, HOLDERS_MOST
 
 MARKER = "s3cr3t-marker"
 
@@ -67,6 +68,23 @@ def test_a_refusal_does_not_quote_what_stood_there(body: str) -> None:
         strict_json.loads(body.replace("%s", MARKER))
     assert MARKER not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+def test_how_deep_it_may_be_does_not_depend_on_who_reads_it(opened: str, closed: str) -> None:
+    assert strict_json.loads(opened * DEEPEST + "1" + closed * DEEPEST)
+    for depth in (DEEPEST + 1, 900, 990):  # Python itself bears some 990, from where it stands
+        with pytest.raises(InvalidEvent, match="nested too deeply"):
+            strict_json.loads(opened * depth + "1" + closed * depth)
+    assert strict_json.loads(f"[{','.join(['[1]'] * 1_000)}]"), "what is wide is not deep"
+
+
+def test_what_would_take_many_times_the_room_of_its_text_is_refused() -> None:
+    for holder in ("{}", "[]"):
+        assert strict_json.loads(f"[{','.join([holder] * (HOLDERS_MOST - 1))}]")
+        with pytest.raises(InvalidEvent, match="too many") as refused:
+            strict_json.loads(f"[{','.join([holder] * HOLDERS_MOST)}]")
+        assert (refused.value.status, refused.value.code) == (413, "too_large")
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -61,6 +61,11 @@ def _in_text(text: str, key: str, depth: int) -> Iterator[tuple[str, str]]:
     elif key.startswith("dimension"):  # "instance_id:…,vault_id:…"
         for pair in text.split(","):
             name, _, named = pair.partition(":")
-            yield from _in_text(named.strip(), name.strip().lower().replace("_", ""), depth)
-    elif key in KEYS and _UUID.fullmatch(text.lower()):
+            yield from _if_id(named.strip(), name.strip().lower().replace("_", ""))
+    else:
+        yield from _if_id(text, key)
+
+
+def _if_id(text: str, key: str) -> Iterator[tuple[str, str]]:
+    if key in KEYS and _UUID.fullmatch(text.lower()):
         yield key, text.lower()
