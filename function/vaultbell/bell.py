@@ -15,6 +15,7 @@ from vaultbell.inbound import Project
 from vaultbell.outcome import Rules
 from vaultbell.routing import Route
 from vaultbell.seen import Memory, Once, Pace
+from vaultbell.tracing import carried
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,7 +63,7 @@ def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     if len(items) <= 1:
         return [work(item) for item in items]
     with ThreadPoolExecutor(min(AT_ONCE, len(items)), "vaultbell") as pool:
-        return list(pool.map(work, items))
+        return list(pool.map(carried(work), items))
 
 
 @dataclass(frozen=True, slots=True)

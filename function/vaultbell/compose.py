@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from vaultbell import settings as settings_
-from vaultbell import standard_webhooks, telemetry
+from vaultbell import observability, standard_webhooks, telemetry
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel, formats
@@ -59,7 +59,8 @@ def app(settings: Settings) -> App:
 
 def start(settings: Settings) -> None:
     """Begin the log with what was set, without secrets."""
-    telemetry.start(settings.log_level)
+    telemetry.start(settings.log_level, observability.formatter(settings.log_format))
+    observability.subscribe(settings.channels)
     telemetry.log(logging.INFO, "started", settings=settings_.summary(settings))
 
 

@@ -17,7 +17,7 @@ CONFIG = "VAULTBELL_CONFIG"
 FILE_KEYS = ("channels", "routes", "outcomes", "digest_over", "history")
 _PLAIN = """
     inbound_token projects smn_topics unfinished time_budget platform heartbeat_url reply_events seen_url tz log_level
-    history
+    log_format history
 """
 _CLOUD = """
     auth_url token access_key secret_key security_token username password user_domain_name project_id project_name

@@ -13,7 +13,7 @@ from functools import cache
 from flask import Request, Response
 from functions_framework.exceptions import RequestTimeoutException
 
-from vaultbell import strict_json, tracing
+from vaultbell import observability, strict_json, tracing
 from vaultbell.budget import Budget
 from vaultbell.compose import App
 from vaultbell.errors import InvalidEvent, Transient, VaultbellError
@@ -56,6 +56,12 @@ def _answer(request: Request, headers: Mapping[str, str], app: App) -> Answer:
     if request.path in ("/init", "/invoke") and app.settings.platform == "functiongraph":
         door.needs(request.method, "POST")
         return _invoked(request, headers, app, budget)
+    if request.path == "/metrics" and (scrape := observability.scraper()):
+        door.needs(request.method, "GET")
+        if not app.doorkeeper.knows(headers, request.args.getlist("token")):
+            app.doorkeeper.verify(headers, b"", time.time())
+        text, content_type = scrape()
+        return Answer(200, text, {"Content-Type": content_type})
     if request.path != "/":
         raise InvalidEvent("there is nothing at this path", status=404, code="not_found")
     door.needs(request.method, "POST")
