@@ -58,6 +58,18 @@ class SweepRules(Protocol):
     def history(self) -> timedelta: ...  # noqa: D102 - the class tells
 
 
+class WatchRule(Protocol):
+    """What the settings say of the vaults that are watched for a silence."""
+
+    @property
+    def vault(self) -> str:
+        """A name or an id, or a glob."""
+
+    @property
+    def max_age(self) -> timedelta:
+        """How old the last good backup of what is in such a vault may be."""
+
+
 def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """What `work` makes of each item, in their order. The threads are this call's own: no event waits for another's."""
     if len(items) <= 1:
@@ -81,6 +93,7 @@ class Bell:
     resolving: frozenset[str] = frozenset()  # the channels that hear when a failure is over
     incidents: frozenset[str] = frozenset()  # the channels that open one: not for what has recovered
     history: Pace | None = None  # how often the list is asked for the past of what rings; None: it is not
+    watch: Sequence[WatchRule] = ()  # the first that fits a vault counts
     reply_events: bool = False  # a CloudEvent is answered by one, where it named a task
     heartbeat: Callable[[Budget], None] = lambda _budget: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -90,6 +90,7 @@ def bell(settings: Settings) -> Bell:
         history=Pace(math.inf if settings.matches_past else HISTORY_BURST, HISTORY_A_SECOND)
         if settings.history
         else None,
+        watch=settings.watch,
         heartbeat=_heartbeat(settings),
     )
 

@@ -21,6 +21,7 @@ SUMMARY_LIMIT = 2_000
 LEVELS = ("critical", "warning", "info")  # severities, the worst first
 NAMES_MOST = 5
 SLOT_SECONDS = 6 * 3600
+STALE = "cbr.backup.stale"
 
 TITLES = {
     "backup": "Backup",
@@ -41,6 +42,7 @@ VERBS = {
     OutcomeName.TIMED_OUT: "timed out",
     OutcomeName.RUNNING: "is running",
     OutcomeName.OVERDUE: "is overdue",
+    OutcomeName.STALE: "is too long ago",
     OutcomeName.UNKNOWN: "ended in an unknown state",
 }
 
@@ -121,6 +123,36 @@ def of_missing(hint: TaskRef | Search, outcome: Outcome, *, project_id: str | No
         region=region,
         facts=facts,
         operation_log=_ids(facts.get("operation_log_id"), project_id),
+    )
+
+
+def of_stale(
+    about: OperationLog,
+    outcome: Outcome,
+    rules: Rules,
+    *,
+    slot: datetime,
+    headline: str,
+    project_id: str,
+    region: str | None,
+    facts: Mapping[str, str],
+    past: Past,
+) -> Notification:
+    """The message that a resource has had no good backup for too long: the same for the resource and a time slot.
+
+    `about` holds what is known of it, as the record of a backup would; a success of it closes what this opens.
+    """
+    return _notification(
+        outcome,
+        kind=STALE,
+        subject=f"{project_id}:{about.extra_info.resource.id}:{times.iso(slot)}",
+        headline=headline,
+        incident=incident(about, project_id),
+        project_id=project_id,
+        region=region,
+        facts={**_facts(about, outcome, rules), **facts},
+        operation_log=about.given,
+        past=past,
     )
 
 
@@ -221,6 +253,7 @@ def _digest(*parts: str | None) -> str:
 def _notification(
     outcome: Outcome,
     *,
+    kind: str = "",
     subject: str,
     headline: str,
     details: str = "",
@@ -231,7 +264,7 @@ def _notification(
     operation_log: Object,
     past: Past | None = None,
 ) -> Notification:
-    kind, before = f"cbr.task.{outcome.name}", ""
+    kind, before = kind or f"cbr.task.{outcome.name}", ""
     if past:
         before = f"; {past.words(facts.get('operation_type'), outcome.at)}"
         facts = {**facts, **past.facts(outcome.at)}

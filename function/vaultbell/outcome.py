@@ -26,6 +26,7 @@ class OutcomeName(StrEnum):
     TIMED_OUT = "timed_out"
     RUNNING = "running"
     OVERDUE = "overdue"
+    STALE = "stale"  # of a resource, not of a task: its last good backup is too old
     UNKNOWN = "unknown"
     MISSING = "missing"
     UNVERIFIED = "unverified"

@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 Object = dict[str, object]
 
 CONFIG = "VAULTBELL_CONFIG"
-FILE_KEYS = ("channels", "routes", "outcomes", "digest_over", "history")
+FILE_KEYS = ("channels", "routes", "outcomes", "digest_over", "history", "watch")
 _PLAIN = """
     inbound_token projects smn_topics unfinished time_budget platform heartbeat_url reply_events seen_url tz log_level
     log_format history

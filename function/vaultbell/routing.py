@@ -121,7 +121,7 @@ def _fits(notification: Notification, name: str, wanted: Sequence[str], value: s
     """Whether one of the patterns or conditions fits; None: it may. What is absent (or empty) matches no pattern."""
     if name in conditions.FIELDS:
         return notification.outcome not in NO_PAST and conditions.fits(name, wanted, value)
-    return bool(value) and any(_glob(pattern).fullmatch(value or "") for pattern in wanted)
+    return bool(value) and any(glob(pattern).fullmatch(value or "") for pattern in wanted)
 
 
 def field_of(notification: Notification, name: str) -> str | None:
@@ -136,7 +136,7 @@ def field_of(notification: Notification, name: str) -> str | None:
 
 
 @lru_cache(maxsize=512)
-def _glob(pattern: str) -> re.Pattern[str]:
+def glob(pattern: str) -> re.Pattern[str]:
     """`*` and `?` over the whole value; all else means itself.
 
     A part between two stars is looked for once, at its first place (an atomic group): a later one would fit no better,

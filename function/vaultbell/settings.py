@@ -45,7 +45,7 @@ ADDRESSES = {
 }
 EXPIRES = timedelta(days=7)
 SEVERITIES = {
-    **dict.fromkeys(("failed", "timed_out", "overdue", "unverified"), "critical"),
+    **dict.fromkeys(("failed", "timed_out", "overdue", "stale", "unverified"), "critical"),
     **dict.fromkeys(("partial", "skipped", "unknown", "missing"), "warning"),
     **dict.fromkeys(("succeeded", "running"), "info"),
 }
@@ -257,6 +257,13 @@ class OutcomeRules(_Model):
         return self.deadlines.get(operation_type or "") or self.deadlines.get("default") or DEADLINE
 
 
+class WatchRule(_Model):
+    """The vaults of this name or id, or glob, and how old the last good backup of what is in them may be."""
+
+    vault: Text
+    max_age: Duration
+
+
 class SweepRules(_Model):
     """Windows of sweeps: their length, how far behind the clock they end, how many, and how old a task may be."""
 
@@ -298,6 +305,7 @@ class Settings(_Model):
     outcomes: OutcomeRules = OutcomeRules()
     digest_over: Count = 10
     history: bool = True
+    watch: Annotated[tuple[WatchRule, ...], Field(min_length=1)] = ()
     time_budget: values.Seconds = 25.0
     unfinished: Annotated[str, one_of("retry", "leave")] = "retry"
     inbound_token: Token | None = None

@@ -7,6 +7,7 @@ incidents are bad and which tasks of the window were good.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -49,6 +50,7 @@ def sweep(handling: Handling, asked: Sweep) -> tuple[list[Line], Swept | None]:
         work.read(project, Query(since=since))
     work.ring()
     work.resolve()
+    work.watch(projects)
     return work.lines(), Swept(covered.start, covered.end, work.rows)
 
 
@@ -111,6 +113,18 @@ class _Work:
         lines = side_by_side(lambda one: self._over(*one), over)
         lines = [line for line in lines if line.rings or line.result.status != 200]
         self._rung += map(_without_log, ring(self._handling.bell, lines, self._handling.budget))
+
+    def watch(self, projects: Sequence[Project]) -> None:
+        """Tell of what nobody has backed up, where the settings ask for it."""
+        if self._handling.bell.watch:
+            from vaultbell import watching  # noqa: PLC0415 - few watch
+
+            told = {
+                name: [receipt.channel for receipt in line.result.receipts]
+                for line in self._rung
+                for name, _ in line.taken
+            }
+            self._rung += watching.watch(self._handling, projects, self._covered, self._at, told)
 
     def _over(self, project: Project, task_id: str) -> Line:
         handling = self._handling

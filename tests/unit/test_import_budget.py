@@ -38,7 +38,8 @@ STANDARD = frozenset(
 # Our own modules that wait until a setting or an event asks for them.
 WAITING = (
     "channels.apprise channels.email channels.formats.alertmanager channels.formats.discord channels.formats.opsgenie "
-    "channels.formats.pagerduty channels.formats.slack channels.formats.teams cli platforms.queue yaml_lines"
+    "channels.formats.pagerduty channels.formats.slack channels.formats.teams cli cloud.vaults platforms.queue "
+    "stale_message staleness watching yaml_lines"
 ).split()
 
 

@@ -185,6 +185,7 @@ def test_outcomes_are_as_the_design_says_unless_set() -> None:
         "failed",
         "timed_out",
         "overdue",
+        "stale",
         "unverified",
     ]
     assert rules.deadline_of("backup") == timedelta(hours=24)

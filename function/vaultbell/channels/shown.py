@@ -104,7 +104,7 @@ def known(notification: Notification, zone: tzinfo | None = None) -> dict[str, s
     if shown.get("progress", "").isdecimal():
         shown["progress"] += " %"
     moments = {key: times.read(shown.get(key)) for key in MOMENTS}
-    if notification.timestamp > NO_TIME:
+    if notification.timestamp > NO_TIME and "since" not in notification.facts:
         moments["since"] = notification.timestamp
     return shown | {key: times.plain(time, zone) for key, time in moments.items() if time}
 

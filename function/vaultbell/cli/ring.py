@@ -28,7 +28,11 @@ from vaultbell.text import one_line
 # Not an outcome's type: who opens tickets for `cbr.task.failed` by a program is not to open one for this.
 TYPE = "cbr.drill"
 NAME = "no-such-server"
-HEADLINES = {OutcomeName.MISSING: "A task is missing", OutcomeName.UNVERIFIED: "Backups cannot be verified"}
+HEADLINES = {
+    OutcomeName.STALE: f"No good backup of {NAME} for 26 h",
+    OutcomeName.MISSING: "A task is missing",
+    OutcomeName.UNVERIFIED: "Backups cannot be verified",
+}
 REASON = "this is only a drill, and no backup is concerned"
 NEXT_STEP = "Nothing: this is only a drill."
 
