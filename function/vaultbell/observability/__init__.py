@@ -26,7 +26,7 @@ _tallies: list[Tally] = []  # none, or the one of this process
 
 def formatter(form: str | None) -> logging.Formatter | None:
     """How the log is written: `json`, `text`, or what suits standard error."""
-    if form == "json" or (form is None and not sys.stderr.isatty()):
+    if form == "json" or (form is None and not _is_terminal()):
         return None
     from vaultbell.observability.terminal import Lines  # noqa: PLC0415 - few logs are read by the eye
 
@@ -35,7 +35,11 @@ def formatter(form: str | None) -> logging.Formatter | None:
 
 def _coloured(environ: Mapping[str, str]) -> bool:
     """Whether colours are wanted (no-color.org) and understood."""
-    return sys.stderr.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return _is_terminal() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def _is_terminal() -> bool:
+    return bool(sys.stderr and sys.stderr.isatty())  # a process that was started without one has none
 
 
 def subscribe(channels: Iterable[str]) -> None:
