@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
+from io import BufferedReader
 
 from urllib3.util import wait_for_read
 
@@ -78,10 +79,24 @@ def _head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
+class _Lines(BufferedReader):
+    """What a server sends. Where it ends within the head, http.client takes the head for whole (RFC 9112, 8)."""
+
+    whole = True  # whether the line read last has an end
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.whole = line.endswith(b"\n")
+        return line
+
+
 def _answered(connection: socket.socket, method: str) -> HTTPResponse:
     response = HTTPResponse(connection, method=method)
+    response.fp = lines = _Lines(connection.makefile("rb", buffering=0))
     try:
         response.begin()
+        if not lines.whole:
+            raise ConnectionResetError
         lengths = response.headers.get_all("Content-Length") or []
         # where nobody can say how long it is, http.client would read on to the end of the connection
         if len(set(lengths)) > 1 or (lengths and response.length is None and not response.chunked):

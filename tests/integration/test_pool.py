@@ -60,6 +60,15 @@ def test_an_answer_of_which_nobody_can_say_how_long_it_is_is_none(lengths: tuple
         Transport().send("GET", url, headers={}, budget=Budget.of(5), read=100)
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nA: b\r\n"],
+)
+def test_an_answer_whose_head_is_cut_short_is_none(cut: bytes) -> None:
+    with answering(cut) as (url, _), pytest.raises(Transient, match="the connection was lost"):
+        Transport().send("POST", url, headers={}, body=b"{}", budget=Budget.of(5))
+
+
 def test_an_answer_may_say_its_length_twice_alike() -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nxy") as (url, _):
         assert Transport().send("GET", url, headers={}, budget=Budget.of(5), read=100).body == b"xy"
