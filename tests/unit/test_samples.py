@@ -124,13 +124,17 @@ def test_every_sample_is_told_of_in_its_readme() -> None:
     assert sorted(rows) == sorted(samples.names() | samples.names("functiongraph"))
 
 
+# A resource that nobody has backed up is found by a sweep: no event names it, and no record of a task tells it.
+TASKS = [name for name in OutcomeName if name is not OutcomeName.STALE]
+
+
 def test_every_outcome_has_an_event_and_an_answer_of_the_api() -> None:
-    outcomes = {f"{name}.json" for name in OutcomeName}
+    outcomes = {f"{name}.json" for name in TASKS}
     for folder in ("outcomes", "operation-logs"):
         assert samples.names(folder) == {f"{folder}/{name}" for name in outcomes}
 
 
-@pytest.mark.parametrize("name", OutcomeName)
+@pytest.mark.parametrize("name", TASKS)
 def test_the_event_of_an_outcome_names_the_demo_task_that_has_it(name: OutcomeName) -> None:
     (item,) = decoded(f"outcomes/{name}.json").items
     assert isinstance(item, TaskRef)
@@ -143,7 +147,7 @@ def test_the_event_of_an_outcome_names_the_demo_task_that_has_it(name: OutcomeNa
         assert DEMO.get(digit, (OutcomeName.MISSING, {}))[0] == name
 
 
-@pytest.mark.parametrize("name", [name for name in OutcomeName if name not in STATUS])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in STATUS])
 def test_an_operation_log_has_the_outcome_of_its_name(name: OutcomeName) -> None:
     answer = samples.value(f"operation-logs/{name}.json")
     log = OperationLog.read(answer["operation_log"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from vaultbell.notification import Notification
 from vaultbell.outcome import OutcomeName
 from vaultbell.platforms import answer
 from vaultbell.report import Report
+from vaultbell.settings import WatchRule
 from vaultbell.times import read
 
 SCHEMAS = {path.name.partition(".")[0]: json.loads(path.read_bytes()) for path in samples.EVENTS.glob("schemas/*.json")}
@@ -121,7 +123,7 @@ def test_there_is_a_schema_for_each_of_our_own_bodies() -> None:
     assert SCHEMAS.keys() == {"webhook", "cloudevent", "report", "error"}
 
 
-@pytest.mark.parametrize("name", [name for name in OutcomeName if name.value not in ("missing", "unverified")])
+@pytest.mark.parametrize("name", [name for name in OutcomeName if name not in ("missing", "unverified", "stale")])
 def test_what_is_told_of_a_task_and_the_report_of_it_are_described(
     name: OutcomeName, cloud: Cloud, receiver: Receiver, bell: Bell
 ) -> None:
@@ -141,6 +143,18 @@ def test_what_is_told_of_no_task_is_described(cloud: Cloud, receiver: Receiver, 
     assert [report["results"][0]["outcome"] for report in (missing, unverified)] == ["missing", "unverified"]
     for report in (missing, unverified):
         holds("report", report)
+    told(receiver)
+
+
+def test_what_is_told_of_a_silence_is_described(cloud: Cloud, receiver: Receiver, bell: Bell) -> None:
+    hour, now = timedelta(hours=1), datetime.now(UTC)
+    created = now.replace(minute=0, second=0, microsecond=0) - 26.5 * hour  # stale in the middle of the last hour
+    cloud.vault("db-01", {"name": "db-02", "id": "r2"}, name="prod-1", created_at=created)
+    cloud.outcome("succeeded", resource_id="r2", policy_id=..., ended_at=created, updated_at=created)
+    watching = replace(bell, watch=[WatchRule.model_validate({"vault": "prod-*", "max_age": "26h"})])
+    report = answered(watching, {"sweep": {"period": "1h", "lag": "0"}})
+    holds("report", report)
+    assert [(line["outcome"], line["action"]) for line in report["results"]] == [("stale", "notified")] * 2
     told(receiver)
 
 
