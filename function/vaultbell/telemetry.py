@@ -19,7 +19,9 @@ import json
 import logging
 import sys
 import time
+from contextlib import suppress
 from functools import lru_cache
+from typing import TextIO
 
 from vaultbell import tracing
 from vaultbell.errors import InvalidEvent, Transient
@@ -38,8 +40,9 @@ class JsonLines(logging.Formatter):
             "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "message": record.getMessage(),
+            **fields(record),
         }
-        return json.dumps(line | fields(record))
+        return json.dumps(line)
 
 
 def fields(record: logging.LogRecord) -> Object:
@@ -57,12 +60,19 @@ def _second(since_1970: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_1970))
 
 
+class _Stream(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Nowhere to write (a full disk, a closed stream) costs the line, and never the event."""
+        with suppress(OSError, ValueError):
+            super().handleError(record)
+
+
 def start(level: str = "INFO", formatter: logging.Formatter | None = None) -> None:
     """Write the log to standard error, as JSON unless another formatter is given. Called once a process, or again."""
     LOG.setLevel(level)
     LOG.propagate = False
     if not LOG.handlers:
-        LOG.addHandler(logging.StreamHandler(sys.stderr))
+        LOG.addHandler(_Stream(sys.stderr))
     LOG.handlers[0].setFormatter(formatter or JsonLines())
 
 
@@ -92,11 +102,9 @@ def log_crash(error: Exception, message: str = "an error of Vaultbell itself", s
 
 
 def _all_is_well(report: Report | InvalidEvent | Transient) -> bool:
-    return (
-        isinstance(report, Report)
-        and report.status == 200
-        and all(receipt.delivered for result in report.results for receipt in result.receipts)
-    )
+    if not isinstance(report, Report) or report.status != 200:
+        return False
+    return all(receipt.delivered for result in report.results for receipt in result.receipts)
 
 
 def _found(report: Report | InvalidEvent | Transient) -> Object:

@@ -18,7 +18,6 @@ import argparse
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Mapping
 
@@ -40,12 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=ATTEMPTS_MOST,
         help="until a message is given up; to wait for a task to end is no attempt (default: %(default)s)",
+    )
     parser.add_argument(
         "--metrics",
         metavar="[HOST:]PORT",
         type=_address,
         help="answer GET /metrics there, for Prometheus (default: nowhere); needs the extra metrics",
-    )
     )
 
 
@@ -68,9 +67,9 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """0: told to stop (SIGTERM, SIGINT), and everything in hand was finished or handed back."""
     place_of_work = broker(options)
     found = settings.load(environ)
+    compose.start(found)
     if options.metrics:
         observability.serve(*options.metrics)
-    compose.start(found)
     consumer = Consumer(
         compose.bell(found),
         place_of_work,
@@ -86,17 +85,16 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
     if not consumer.run():
-        sys.stderr.flush()
         os._exit(0)  # what is still at work would hold up the exit, and tell what somebody else is now to tell
     return 0
+
+
 def _address(text: str) -> tuple[str, int]:
     """Where to listen: a port at every address of this machine, or at the one that is named before it."""
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"[1-9]\d{0,4}", port, re.ASCII) or int(port) > 65_535:
         raise argparse.ArgumentTypeError("a port, or an address and a port, is wanted: 9464, 127.0.0.1:9464")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - who scrapes is elsewhere
-
-
 
 
 def count(text: str) -> int:

@@ -29,7 +29,7 @@ from vaultbell.text import one_line
 ATTEMPTS_MOST = 100  # two days, up the ladder
 WAITING_MOST = timedelta(days=30)  # for a task to end; after that, each look at it is an attempt
 TICK_SECONDS = 0.5
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 9.0  # platforms kill after 10
 PAUSE_LEAST, PAUSE_MOST = 0.5, 30.0  # before a lost broker is sought again
 
 # Who has been told one of these is owed no more when the message comes again: no later word on the task will come.
@@ -126,7 +126,7 @@ class Consumer:
         left = [worker for worker in workers if worker.is_alive()]
         for worker in left:
             if link := self._links.get(worker.ident or 0):
-                link.cut()
+                threading.Thread(target=link.cut, daemon=True).start()  # of TLS, it waits for the broker's word
         log(logging.INFO, "stopped", handed_back=len(left))
         return not left
 
