@@ -248,7 +248,7 @@ GOOD: dict[str, Any] = {
         (("data", "project_id"), "eu-de_project"),
         (("data", "operation_log"), None),
         (("data", "members"), []),
-        (("data", "failures_in_row"), 0),
+        (("data", "failures_in_row"), -1),
         (("data", "failures_in_row"), None),
         (("data", "last_good_at"), "yesterday"),
         (("data", "recovered_at"), None),
