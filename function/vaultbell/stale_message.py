@@ -131,7 +131,8 @@ class _Case:
         if excluded := resource.extra_info.exclude_volumes:
             names = ", ".join(one_line(name, 64) for name in excluded[:NAMES_MOST])
             more = ", …" if len(excluded) > NAMES_MOST else ""
-            yield f"{len(excluded)} of its disks are excluded and in no backup ({names}{more})"
+            number = "one of its disks is" if len(excluded) == 1 else f"{len(excluded)} of its disks are"
+            yield f"{number} excluded and in no backup ({names}{more})"
 
     def next_step(self) -> str | None:
         """The nearest thing that is in the way."""
@@ -204,7 +205,7 @@ def of(
         project_id=project_id,
         region=region,
         facts={
-            "max_age": f"{max_age.total_seconds():.0f}",
+            "max_age": times.span(max_age),
             **{key: text for key, text in (("next_step", case.next_step()), ("since", case.since())) if text},
         },
         past=case.past(),

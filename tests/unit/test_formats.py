@@ -20,21 +20,25 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vaultbell import digest, notification
+from vaultbell import digest, notification, stale_message, staleness
 from vaultbell.channels import formats, shown
 from vaultbell.channels.formats import FORMATS, discord, slack
 from vaultbell.channels.formats.post import Options, Post
 from vaultbell.cloud.operation_log import OperationLog
+from vaultbell.cloud.vaults import Policy, Vault
 from vaultbell.events import TaskRef
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify
 from vaultbell.past import Past, tempered
 from vaultbell.settings import CHAT_FORMATS, INCIDENT_FORMATS, OutcomeRules
+from vaultbell.staleness import Standing
+from vaultbell.sweep import Window
 
 GOLDEN = Path(__file__).with_name("golden")
 NOW = datetime(2025, 11, 24, 8, 0, tzinfo=UTC)
 PROJECT = "0123456789abcdef0123456789abcdef"
 RULES = OutcomeRules()
+MAX_AGE = timedelta(hours=26)
 OPTIONS = Options(routing_key="R" * 32, api_key="G" * 36, zone=ZoneInfo("Europe/Berlin"))
 LINK = "https://console.otc.t-systems.com/cbr/?region=eu-de"
 
@@ -77,6 +81,22 @@ MISSING = notification.of_missing(
     project_id=PROJECT,
     region="eu-de",
 )
+VAULT = {"id": TASK["vault_id"], "name": TASK["vault_name"], "created_at": "2025-08-01T09:00:00Z"}
+APPLIED = {"associated_vaults": [{"vault_id": VAULT["id"]}]}
+POLICY = {"id": TASK["policy_id"], "name": "nightly", "enabled": False, **APPLIED}
+
+
+def silence(*tasks: Mapping[str, Any], **resource: Any) -> Notification:  # noqa: ANN401 - as in a vault of the API
+    """What is told of a resource whose backups these tasks were."""
+    vault = Vault.read({**VAULT, "resources": [{**SERVER, **resource}]})
+    standing = Standing(vault, vault.resources[0]).asked(map(OperationLog.read, tasks), RULES, NOW)
+    when = staleness.slot(standing, MAX_AGE, Window(NOW - timedelta(days=1), NOW), RULES.repeat_interval)
+    assert when
+    policies = [Policy.read(POLICY)]
+    return stale_message.of(standing, when, MAX_AGE, policies, RULES, NOW, project_id=PROJECT, region="eu-de")
+
+
+DAY_BEFORE = {key: TASK[key].replace("-23T", "-22T") for key in ("created_at", "started_at", "updated_at", "ended_at")}
 GOOD_AT, GOOD_AGAIN = NOW - timedelta(days=4), NOW - timedelta(hours=6)
 CASES = {
     "failed": FAILED,
@@ -85,6 +105,8 @@ CASES = {
     "partial": told(status="success", extra_info=BACKED_UP),
     "overdue": told(None, **STUCK),
     "missing": MISSING,
+    "stale": silence({**TASK, **DAY_BEFORE, "status": "success", "id": "1"}, {**TASK, "error_info": ERROR}),
+    "never": silence(extra_info={"exclude_volumes": ["0d1e2f30-0000-4000-8000-000000000001"]}),
     "resolved": notification.of_resolved(SUCCEEDED, FAILED),
 }
 DIGEST = digest.of(
