@@ -25,10 +25,9 @@ class TraceContext:
     flags: int = 0
     state: str = ""
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that hand it on."""
-        parent = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+    def headers(self, span_id: str) -> dict[str, str]:
+        """The headers that hand the trace on, as a part of this span."""
+        parent = f"00-{self.trace_id}-{span_id}-{self.flags:02x}"
         return {"traceparent": parent, "tracestate": self.state} if self.state else {"traceparent": parent}
 
 

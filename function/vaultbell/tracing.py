@@ -68,7 +68,7 @@ class Span:
     @property
     def handed_on(self) -> dict[str, str]:
         """The headers by which the other side may take it up."""
-        return self.trace.headers
+        return self.trace.headers(self.trace.span_id)
 
 
 class Event(Span):
@@ -77,13 +77,13 @@ class Event(Span):
     __slots__ = ("_given", "deadline", "stages")
 
     def __init__(self, door: str, headers: Mapping[str, object]) -> None:
-        given = trace_context.read(headers.get("traceparent"), headers.get("tracestate"))
         new = os.urandom(24).hex()
         trace = TraceContext(new[16:], new[:16], SAMPLED if _recording else 0)
         super().__init__("event", trace, "", {"door": door})
-        self._given = given is not None
         self.deadline = 0.0
         self.stages: dict[str, float] = {}
+        given = trace_context.read(parent, headers.get("tracestate")) if (parent := headers.get("traceparent")) else None
+        self._given = given is not None
         if given:
             self.follow(given)
 
@@ -119,7 +119,7 @@ class _Unheard:
     @property
     def handed_on(self) -> dict[str, str]:
         here = _here.get()
-        return _inner(here.trace).headers if here else {}
+        return here.trace.headers(os.urandom(8).hex()) if here else {}
 
 
 class stage:  # noqa: N801 - a context manager, whose name reads as what it does
@@ -161,8 +161,12 @@ def event(door: str, headers: Mapping[str, object] = NO_HEADERS) -> AbstractCont
 
 def span(name: str, **facts: object) -> Span | _Unheard:
     """A part of what is being done here."""
-    here = _here.get()
-    return Span(name, _inner(here.trace), here.trace.span_id, facts) if here and _listeners else _UNHEARD
+    here = _here.get() if _listeners else None
+    if here is None:
+        return _UNHEARD
+    trace = here.trace
+    inner = TraceContext(trace.trace_id, os.urandom(8).hex(), trace.flags, trace.state)
+    return Span(name, inner, trace.span_id, facts)
 
 
 def here() -> Span | None:
@@ -189,6 +193,3 @@ def carried(work: Callable[P, R]) -> Callable[P, R]:
 
     return done
 
-
-def _inner(trace: TraceContext) -> TraceContext:
-    return TraceContext(trace.trace_id, os.urandom(8).hex(), trace.flags, trace.state)

@@ -67,7 +67,7 @@ class Ours:
     """Vaultbell, by the door that all HTTP goes through."""
 
     def __init__(self, url: str, ca_file: str | None) -> None:
-        from vaultbell import compose  # noqa: PLC0415 - what the peers do not need they do not pay for
+        from vaultbell import compose, tracing  # noqa: PLC0415 - what the peers do not need they do not pay for
         from vaultbell import settings as settings_  # noqa: PLC0415
         from vaultbell.budget import Budget  # noqa: PLC0415
         from vaultbell.platforms import door  # noqa: PLC0415
@@ -76,12 +76,13 @@ class Ours:
         if ca_file:
             os.environ["SSL_CERT_FILE"] = ca_file
         self._app = compose.app(settings_.load(environment))
-        self._door, self._budget = door.handle, Budget.of
+        self._door, self._event, self._budget = door.handle, tracing.event, Budget.of
         self._headers = {"authorization": "Bearer t", "content-type": "application/json"}
 
     def handle(self, body: bytes) -> str:
         """Handle one event."""
-        answer = self._door(self._app, "http", self._headers, (), lambda _budget: body, self._budget(25.0))
+        with self._event("http", self._headers):
+            answer = self._door(self._app, "http", self._headers, (), lambda _budget: body, self._budget(25.0))
         if answer.status != 200:
             raise RuntimeError(answer.body)
         return answer.body

@@ -1,8 +1,8 @@
 """What is counted: every metric by its name, and the tally of them that this process keeps.
 
-It needs no library. Names and units follow the conventions of Prometheus. Each label has few values, whatever anybody sends: doors,
-answers, channels of the settings, operation types of the API (else `other`), outcomes, reasons. A tally is of one
-process and begins with it: several workers of one server are several tallies.
+It needs no library. Names and units follow the conventions of Prometheus. Each label has few values, whatever anybody
+sends: doors, answers, channels of the settings, operation types of the API (else `other`), outcomes, reasons. A tally
+is of one process and begins with it: several workers of one server are several tallies.
 """
 
 from __future__ import annotations
