@@ -82,7 +82,7 @@ class Event(Span):
         super().__init__("event", trace, "", {"door": door})
         self.deadline = 0.0
         self.stages: dict[str, float] = {}
-        given = trace_context.read(parent, headers.get("tracestate")) if (parent := headers.get("traceparent")) else None
+        given = trace_context.read(headers.get("traceparent"), headers.get("tracestate"))
         self._given = given is not None
         if given:
             self.follow(given)
@@ -192,4 +192,3 @@ def carried(work: Callable[P, R]) -> Callable[P, R]:
             _here.reset(before)
 
     return done
-

@@ -100,9 +100,7 @@ class Otlp:
             context = set_span_in_context(NonRecordingSpan(parent), context)
         self._ids.trace_id, self._ids.span_id = trace_id, int(trace.span_id, 16)
         began = round(span.began * 1e9)
-        made = self._tracer.start_span(
-            _name(span), context, _kind(span), _attributes(span), start_time=began
-        )
+        made = self._tracer.start_span(_name(span), context, _kind(span), _attributes(span), start_time=began)
         if trouble := _trouble(span):
             made.set_status(Status(StatusCode.ERROR, trouble))
         made.end(began + round(span.seconds * 1e9))
