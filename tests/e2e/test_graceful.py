@@ -176,3 +176,20 @@ def test_a_disk_that_fills_while_it_works_costs_lines_of_the_log_and_no_ring(
             resource.prlimit(process, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         rings(function, cloud, receiver)
         assert (tmp_path / "log").stat().st_size > written
+
+
+@pytest.mark.parametrize(
+    ("shell", "status"), [("2>/dev/full", 1), (">/dev/full", 3), (">/dev/full 2>&1", 3), ("<&- >&- 2>&-", 1)]
+)
+def test_a_sweep_of_the_command_line_rings_though_it_can_print_nothing(
+    settings: dict[str, str], cloud: Cloud, receiver: Receiver, shell: str, status: int
+) -> None:
+    task = cloud.outcome("failed")["id"]
+    command = [sys.executable, "-m", "vaultbell.cli", "sweep", "--since", "1h"]
+    env = environment(settings | NOWHERE) | {"PYTHONPATH": str(FUNCTION)}
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {shell}', "sh", *command], env=env, capture_output=True, check=False
+    )
+    assert [told for told, _ in rung(receiver)] == [task]
+    assert ended.returncode == status
+    assert b"Traceback" not in ended.stderr

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -18,9 +19,11 @@ from integration.broker import own_broker, usual
 from serving import FUNCTION, environment
 from standin import Cloud, ports
 from standin.sinks import Receiver
+from vaultbell import compose
 from vaultbell.platforms.queue.broker import Broker, connected
-from vaultbell.platforms.queue.consumer import DRAIN_SECONDS
+from vaultbell.platforms.queue.consumer import DRAIN_SECONDS, Consumer
 from vaultbell.platforms.queue.letter import Letter
+from vaultbell.settings import load
 
 WITHIN = 20.0
 DRAIN = 1.0
@@ -125,14 +128,13 @@ def test_what_cannot_be_finished_is_handed_back_before_a_platform_kills() -> Non
     assert DRAIN_SECONDS + 0.5 < 10
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
-def test_a_broker_that_says_nothing_does_not_hold_up_the_end(settings: dict[str, str], name: signal.Signals) -> None:
+def test_a_broker_that_says_nothing_does_not_hold_up_the_end(settings: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", ports.unused())) as silent:
         address = f"amqp://127.0.0.1:{silent.getsockname()[1]}//"
         with consuming(settings, address, "any") as process:
             silent.settimeout(WITHIN)
             connection, _ = silent.accept()
-            process.send_signal(name)
+            process.terminate()
             assert process.wait(9) == 0
             connection.close()
 
@@ -151,3 +153,27 @@ def test_with_nowhere_to_write_every_message_rings_all_the_same(
         process.terminate()
         assert process.wait(WITHIN) == 0
     assert sorted(rung(receiver)) == sorted(tasks)
+
+
+def test_a_clock_that_is_set_back_does_not_make_a_message_wait_once_more(
+    queue: Broker, settings: dict[str, str], cloud: Cloud, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(queue, queue=f"{queue.queue}-quick", ladder=(0.3,))
+    with connected(quick) as link:
+        link.declare()
+    receiver.answer(status=503, times=3)
+    send(quick, cloud.outcome("failed")["id"])
+    consumer = Consumer(compose.bell(load(settings)), quick, time_budget=5.0, concurrency=1)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    try:
+        receiver.wait_for(3, WITHIN)
+        hour_ago = time.time() - 3_600
+        monkeypatch.setattr(time, "time", lambda: hour_ago)
+        receiver.wait_for(4, WITHIN)
+    finally:
+        consumer.stop.set()
+        thread.join(WITHIN)
+        with connected(quick) as link:
+            for name, _ in quick.queues():
+                link._channel.queue_delete(name)

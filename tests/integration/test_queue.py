@@ -259,12 +259,11 @@ def test_what_was_not_delivered_comes_back_later_under_the_same_id(
         with connected(bench.broker) as link:
             waiting = link.get(rung)
             assert waiting is not None
-            assert 50 < Letter.of(waiting).early <= 60
+            assert Letter.of(waiting).early == 0.0  # the rung alone is long enough
             assert Letter.of(waiting).attempts == 1
             assert waiting.headers["trace"] == "7"
             assert (waiting.properties["message_id"], waiting.properties["delivery_mode"]) == ("m1", 2)
-            # a minute later
-            link.publish(bench.broker.delay(0), Letter.of(waiting).marked({"x-vaultbell-not-before": time.time()}))
+            link.publish(bench.broker.delay(0), Letter.of(waiting))  # a minute later
             waiting.ack()
         told = receiver.wait_for(2)
     assert len(set(ids(told))) == 1

@@ -163,8 +163,9 @@ class Link:
             raise Transient(f"the broker has no queue {queue}")
 
     def delay(self, letter: Letter, seconds: float) -> None:
-        """Have a letter wait before it comes back."""
-        self.publish(self._broker.delay(seconds), letter.marked({NOT_BEFORE: time.time() + seconds}))
+        """Have a letter wait before it comes back: by a clock, which may be set back, only where no rung is long enough."""
+        by_clock = not self._broker.amqp or seconds > self._broker.ladder[-1]
+        self.publish(self._broker.delay(seconds), letter.marked({NOT_BEFORE: time.time() + seconds if by_clock else 0}))
 
     def bury(self, letter: Letter, code: str, message: str) -> None:
         """Put a letter among the dead, with the reason."""
