@@ -163,7 +163,7 @@ class Link:
             raise Transient(f"the broker has no queue {queue}")
 
     def delay(self, letter: Letter, seconds: float) -> None:
-        """Have a letter wait before it comes back: by a clock, which may be set back, only where no rung is long enough."""
+        """Have a letter wait: by a clock, which may be set back, only where no rung is long enough."""
         by_clock = not self._broker.amqp or seconds > self._broker.ladder[-1]
         self.publish(self._broker.delay(seconds), letter.marked({NOT_BEFORE: time.time() + seconds if by_clock else 0}))
 
