@@ -218,5 +218,5 @@ def _operation_type(name: str | None) -> str:
 
 def _looked_up(path: str) -> str:
     """`task`, or the list of which a page was read: by the API's own path, `/v3/{project_id}/{list}`."""
-    name, inner = path.partition("?")[0].split("/")[3:4], path.count("/") > 3
-    return "task" if inner else LISTS.get("".join(name), "other")
+    name, inner = (*path.partition("?")[0].split("/")[3:5], "", "")[:2]
+    return "task" if inner else LISTS.get(name, "other")
