@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 from uuid import uuid4
@@ -124,7 +125,9 @@ def _refusal(
     wrong = "Incorrect IAM authentication information: "
     if "authorization" in headers:
         cause = _signature_fault(cloud, project_id, method, path, query, headers, body)
-        return _error(401, "APIGW.0301", wrong + cause) if cause else None
+        refused = _error(401, "APIGW.0301", wrong + cause)
+        refused.headers["Date"] = format_datetime(cloud.now(), usegmt=True)
+        return refused if cause else None
     token = cloud.tokens.get(headers.get("x-auth-token", ""))
     if token is None:
         return _error(401, "APIGW.0301", wrong + "decrypt token fail")

@@ -187,7 +187,7 @@ class Cbr:
         base = self.endpoints.cbr(project.region)
         proof = self.credentials.headers("GET", base + path, project, budget)
         answer = self._send(base, path, proof, budget)
-        if _unauthenticated(answer) and self.credentials.renew(project, proof):
+        if _unauthenticated(answer) and self.credentials.renew(project, proof, answer.headers):
             proof = self.credentials.headers("GET", base + path, project, budget)
             answer = self._send(base, path, proof, budget)
         return answer

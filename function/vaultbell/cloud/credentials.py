@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from vaultbell import times, tracing
+from vaultbell import retry_after, times, tracing
 from vaultbell.budget import Budget
 from vaultbell.cloud import answers, signing
 from vaultbell.cloud.endpoints import Endpoints
@@ -26,6 +26,7 @@ from vaultbell.transport import Transport
 MARGIN_MOST = 300.0  # seconds before its end at which a token is no longer used …
 MARGIN_SHARE = 0.1  # … or this share of its life, whichever is less
 LIFE_UNKNOWN = 3_600.0  # how long a token is kept whose times cannot be read
+CLOCKS_DIFFER = 300.0  # seconds: of what is signed, the API takes what is no more than 15 minutes old
 REFUSED_PAUSE = 30.0  # seconds for which a refused log-in is not repeated
 ANSWER_MOST = 1 << 20
 
@@ -36,8 +37,8 @@ class Credentials(Protocol):
     def headers(self, method: str, url: str, project: Project, budget: Budget) -> Mapping[str, str]:
         """The headers that prove us for this request; who asks tries again. Raises Transient or Misconfigured."""
 
-    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
-        """Forget the proof that was refused; whether there can be another one."""
+    def renew(self, project: Project, refused: Mapping[str, str], said: Mapping[str, str]) -> bool:
+        """Forget the proof that was refused, with an answer of these headers; whether there can be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ class GivenToken:
         del method, url, project, budget
         return {"X-Auth-Token": self.token}
 
-    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+    def renew(self, project: Project, refused: Mapping[str, str], said: Mapping[str, str]) -> bool:
         """There is no other."""
-        del project, refused
+        del project, refused, said
         return False
 
 
@@ -69,9 +70,9 @@ class NoCredentials:
             cause="credentials",
         )
 
-    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+    def renew(self, project: Project, refused: Mapping[str, str], said: Mapping[str, str]) -> bool:
         """There is no other."""
-        del project, refused
+        del project, refused, said
         return False
 
 
@@ -80,10 +81,12 @@ class AccessKey:
     """Requests signed with an access key.
 
     A refused key rests: after more than five refusals in a row the cloud locks it for five minutes ("Common Errors
-    Related to IAM Authentication Information", API Gateway guide).
+    Related to IAM Authentication Information", API Gateway guide). One that was refused while our clock and the API's
+    (`Date`) differ is tried once more, signed by the API's.
     """
 
     keys: signing.KeyPair
+    ahead: float = 0.0  # seconds by which the API's clock goes before ours, as far as that has had a key refused
     rests_until: float = 0.0
     refused: set[str] = field(default_factory=set)  # the projects for which it was, while it rests
 
@@ -95,11 +98,17 @@ class AccessKey:
             raise Misconfigured("the API has lately refused our access key", cause="credentials")
         if rest > 0:  # nobody has said anything about this project
             raise Transient("our access key rests: the API has lately refused it elsewhere", after=rest)
-        return signing.headers(self.keys, method, url, datetime.now(UTC), project.project_id)
+        now = datetime.now(UTC) + timedelta(seconds=self.ahead)
+        return signing.headers(self.keys, method, url, now, project.project_id)
 
-    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
-        """There is no other; let this one rest."""
+    def renew(self, project: Project, refused: Mapping[str, str], said: Mapping[str, str]) -> bool:
+        """There is another where the API's clock is another than we thought; else let this key rest."""
         del refused
+        at = retry_after.moment(said.get("Date") or "")
+        ahead = self.ahead if at is None else at - datetime.now(UTC).timestamp()
+        if abs(ahead - self.ahead) > CLOCKS_DIFFER:
+            self.ahead = ahead
+            return True
         if time.monotonic() >= self.rests_until:
             self.refused.clear()
         self.refused.add(project.project_id)
@@ -138,8 +147,9 @@ class Password:
         session = self._session(project.project_id)
         return {"X-Auth-Token": self._token(session, {"id": project.project_id}, project.region, budget)}
 
-    def renew(self, project: Project, refused: Mapping[str, str]) -> bool:
+    def renew(self, project: Project, refused: Mapping[str, str], said: Mapping[str, str]) -> bool:
         """Drop the token that was refused, unless another thread has already put a new one in its place."""
+        del said
         session = self._session(project.project_id)
         if session.token == refused["X-Auth-Token"]:
             session.until = 0.0
@@ -209,6 +219,9 @@ class Password:
 
 
 def _life(scope: Object) -> float:
-    """How long a token lives, in seconds, by the server's own two times, so that our clock does not matter."""
+    """How long a token lives, in seconds, by the server's own two times, so that our clock does not matter.
+
+    One that would have ended before it began is kept as one whose times cannot be read: it was just given to us.
+    """
     issued, expires = times.read(scope.get("issued_at")), times.read(scope.get("expires_at"))
-    return max(0.0, (expires - issued).total_seconds()) if issued and expires else LIFE_UNKNOWN
+    return (expires - issued).total_seconds() if issued and expires and expires > issued else LIFE_UNKNOWN
