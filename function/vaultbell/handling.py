@@ -20,8 +20,9 @@ from vaultbell.events import Alarm, Search, TaskRef
 from vaultbell.inbound import Project, allowed
 from vaultbell.notification import Notification
 from vaultbell.outcome import Outcome, OutcomeName, classify
+from vaultbell.past import Past, tempered
 from vaultbell.report import Action, Result
-from vaultbell.ringing import Line, Ring, ring
+from vaultbell.ringing import Case, Line, Ring, ring
 from vaultbell.routing import Selection
 
 YOUNG = timedelta(minutes=5)  # a task that the API does not know may be too new to be visible
@@ -55,22 +56,16 @@ class Handling:
             return self.again(known, error)
         except Misconfigured as error:
             return self.unverified(error, known, task.region, task.time)
-        return self.found(project, found, classify(found, self.bell.rules, self.bell.now()), only=task.channels)
+        outcome = classify(found, self.bell.rules, self.bell.now())
+        return self.found(Case(project, found, outcome, only=task.channels))
 
     def allowed(self, project_id: str | None, region: str | None = None) -> Sequence[Project]:
         """The projects to look in. Raises InvalidEvent (403), and what asking for a project's id raises."""
         return allowed(project_id, region, self.bell.projects.all(self.budget), self.cbr.endpoints.region)
 
-    def found(
-        self,
-        project: Project,
-        task: OperationLog,
-        outcome: Outcome,
-        *,
-        repeat: int = 0,
-        only: tuple[str, ...] | None = None,
-    ) -> Line:
-        """A task whose operation log was read."""
+    def found(self, case: Case, before: Past | None = None) -> Line:
+        """A task whose operation log was read. `before`: its past, where that is known."""
+        project, task, outcome = case.project, case.log, tempered(case.outcome, before)
         project_id = project.project_id
         result = Result(
             Action.QUIET, operation_log_id=task.id, project_id=project_id, operation_type=task.operation_type
@@ -86,24 +81,32 @@ class Handling:
         if not rings and not resolves and not self.reply:
             return Line(result)
         told = notification.of_task(
-            task, outcome, self.bell.rules, project_id=project_id, region=self._region(project), repeat=repeat
+            task,
+            outcome,
+            self.bell.rules,
+            project_id=project_id,
+            region=self._region(project),
+            repeat=case.repeat,
+            past=before,
         )
-        line = self._line(told, result, only) if rings else Line(result, found=told)
-        return self._resolved(project, task, line, only) if resolves else line
+        line = self._line(told, result, case.only) if rings else Line(result, found=told)
+        if line.rings and before is None and outcome.name not in (OutcomeName.SUCCEEDED, OutcomeName.RUNNING):
+            line = replace(line, case=case)
+        return self._resolved(case, line) if resolves else line
 
-    def _resolved(self, project: Project, task: OperationLog, line: Line, only: tuple[str, ...] | None) -> Line:
+    def _resolved(self, case: Case, line: Line) -> Line:
         """A success: the channels that wait for the end of what went wrong before it are to hear of it."""
         try:
-            failure = resolving.failure_before(self.bell, self.cbr, project, task, self.budget)
+            failure = resolving.failure_before(self.bell, self.cbr, case.project, case.log, self.budget)
         except Transient as error:
             return self.again(replace(line.result, action=Action.RETRY, status=503), error)
         except Misconfigured as error:
-            return self.unverified(error, line.result, project.region)
+            return self.unverified(error, line.result, case.project.region)
         if failure is None or line.found is None:
             return line
         names = routing.select(failure, self.bell.routes).channels
         waiting = Selection(tuple(name for name in names if name in self.bell.resolving))
-        resolved = self._line(notification.of_resolved(line.found, failure), line.result, only, waiting)
+        resolved = self._line(notification.of_resolved(line.found, failure), line.result, case.only, waiting)
         return replace(line, rings=line.rings + resolved.rings)
 
     def missing(self, hint: TaskRef | Search, known: Result) -> Line:
@@ -177,9 +180,12 @@ class Handling:
         self, told: Notification, result: Result, only: tuple[str, ...] | None, to: Selection | None = None
     ) -> Line:
         """A line that is to be told: to the channels of the routes, or to those of them that the event names."""
-        to = to or routing.select(told, self.bell.routes)
+        to = to or routing.select(told, self.bell.routes, self.bell.incidents)
         if named := tuple(name for name in to.channels if name in (only or ())):
             to = replace(to, channels=named)  # names that mean nothing to us narrow nothing
+        if to.left_out and not to.channels:
+            silent = ", ".join(to.left_out)
+            result = replace(result, reason=f"{result.reason}; since recovered: no incident is opened ({silent})")
         return Line(result, (Ring(told, to),) if to.channels else (), found=told)
 
     def _look_up(self, task: TaskRef, projects: Sequence[Project]) -> tuple[Project, OperationLog]:

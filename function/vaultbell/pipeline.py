@@ -15,6 +15,7 @@ from vaultbell.cloud.cbr import Cbr
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
 from vaultbell.handling import Handling
+from vaultbell.history import History
 from vaultbell.report import Action, Report, Result, Swept
 from vaultbell.ringing import Line
 from vaultbell.tracing import stage
@@ -46,8 +47,9 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     looking = replace(handling, budget=budget.share(LOOKING)) if len(items) > 1 else handling
     with stage("look_up"):
         by_item = side_by_side(partial(judged, looking), items)
+        found = History(handling).known([line for lines in by_item for line in lines])
     with stage("deliver"):
-        rung = iter(ringing.ring(bell, [line for lines in by_item for line in lines], budget))
+        rung = iter(ringing.ring(bell, found, budget))
     lines: dict[Item, list[Line]] = {item: [Line(result)] for item, result in done.items()}
     lines |= {item: [next(rung) for _ in found] for item, found in zip(items, by_item, strict=True)}
     sweeps = list(dict.fromkeys(item for item in decoded.items if isinstance(item, Sweep)))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 
-from vaultbell import notification
+from vaultbell import notification, past
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.cloud.cbr import Cbr, Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.inbound import Project
 from vaultbell.notification import Notification
-from vaultbell.outcome import Outcome, OutcomeName, classify, was_overdue
+from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify, was_overdue
+from vaultbell.past import Ended, Past
 from vaultbell.sweep import UNFINISHED
+from vaultbell.text import whole
 
 # The types that the list can be narrowed to ("Querying the Task List", table 2).
 LISTED_TYPES = ("backup", "delete", "restore", "vault_delete", "remove_resource", "sync")
@@ -28,30 +30,43 @@ def failure_before(bell: Bell, cbr: Cbr, project: Project, task: OperationLog, b
     if since and bell.rules.rings(OutcomeName.OVERDUE):
         severity = bell.rules.severity_of(OutcomeName.OVERDUE)
         return _told(bell, cbr, project, task, Outcome(OutcomeName.OVERDUE, severity, True, since, ()))
-    before = _ended_before(cbr, project, task, budget)
-    outcome = classify(before, bell.rules, bell.now()) if before else None
-    bad = outcome is not None and outcome.rings and outcome.name is not OutcomeName.SUCCEEDED
-    return _told(bell, cbr, project, before, outcome) if before and outcome and bad else None
-
-
-def _ended_before(cbr: Cbr, project: Project, task: OperationLog, budget: Budget) -> OperationLog | None:
-    """The newest ended task of the same incident that was created before this one."""
-    created, resource = task.created_at, task.extra_info.resource.id
-    if created is None or not (resource or task.vault_id):
+    logs = _ended_before(cbr, project, task, budget)
+    if not logs:
         return None
-    incident = notification.incident(task, project.project_id)
+    newest = max(logs, key=lambda log: log.created_at or NO_TIME)
+    outcome = classify(newest, bell.rules, bell.now())
+    if not outcome.rings or outcome.name is OutcomeName.SUCCEEDED:
+        return None
+    ended = [one for log in logs if (one := Ended.of(log, bell.rules, bell.now()))]
+    return _told(bell, cbr, project, newest, outcome, past.of(newest, outcome, ended))
+
+
+def query_of(task: OperationLog) -> Query | None:
+    """The narrowest list that all tasks of the same incident stand in; None where nothing narrows it."""
+    resource, vault = task.extra_info.resource.id, task.vault_id
+    name = resource or vault
+    if not name or whole(name) != name:  # half a surrogate pair cannot be asked for
+        return None
     kind = task.operation_type if task.operation_type in LISTED_TYPES else None
-    query = Query(operation_type=kind, resource_id=resource, vault_id=None if resource else task.vault_id)
-    newest: tuple[datetime, OperationLog] | None = None
+    return Query(operation_type=kind, resource_id=resource, vault_id=None if resource else vault)
+
+
+def _ended_before(cbr: Cbr, project: Project, task: OperationLog, budget: Budget) -> Sequence[OperationLog]:
+    """The ended tasks of the same incident that were created before this one, each once."""
+    created, query = task.created_at, query_of(task)
+    if created is None or query is None:
+        return ()
+    incident = notification.incident(task, project.project_id)
+    found: dict[object, OperationLog] = {}
     for log in cbr.list(project, query, budget):
-        older = log.created_at if log.status not in UNFINISHED and log.id != task.id else None
-        if older is None or older >= created or (newest and older <= newest[0]):
-            continue
-        if notification.incident(log, project.project_id) == incident:
-            newest = older, log
-    return newest[1] if newest else None
+        older = log.created_at is not None and log.created_at < created and log.id != task.id
+        if older and log.status not in UNFINISHED and notification.incident(log, project.project_id) == incident:
+            found[log.id or log.created_at] = log
+    return tuple(found.values())
 
 
-def _told(bell: Bell, cbr: Cbr, project: Project, task: OperationLog, outcome: Outcome) -> Notification:
+def _told(
+    bell: Bell, cbr: Cbr, project: Project, task: OperationLog, outcome: Outcome, before: Past | None = None
+) -> Notification:
     region = project.region or cbr.endpoints.region
-    return notification.of_task(task, outcome, bell.rules, project_id=project.project_id, region=region)
+    return notification.of_task(task, outcome, bell.rules, project_id=project.project_id, region=region, past=before)

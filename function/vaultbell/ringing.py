@@ -9,8 +9,11 @@ from itertools import chain
 
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
+from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.delivery import Delivered, deliver_all
+from vaultbell.inbound import Project
 from vaultbell.notification import Notification
+from vaultbell.outcome import Outcome
 from vaultbell.report import Action, Result
 from vaultbell.routing import Selection
 from vaultbell.telemetry import log
@@ -25,17 +28,33 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """A task that was looked up, and the verdict on it.
+
+    `repeat`: how often it has been told before; `only`: the channels that the event names, if it does.
+    """
+
+    project: Project
+    log: OperationLog
+    outcome: Outcome
+    repeat: int = 0
+    only: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line of the report, and what is still to be told before it is true.
 
     `found` is what could be said of the task, told or not; `taken` are the channels that have been told, by the ids
-    of the notifications, so that a repeat of the event need not tell them again.
+    of the notifications, so that a repeat of the event need not tell them again. `case` is there where its past would
+    be told as well, were it known.
     """
 
     result: Result
     rings: tuple[Ring, ...] = ()
     found: Notification | None = None
     taken: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    case: Case | None = None
 
 
 def ring(bell: Bell, lines: Sequence[Line], budget: Budget) -> list[Line]:
@@ -85,4 +104,4 @@ def _rung(line: Line, delivered: Sequence[Delivered]) -> Line:
             line.result, action=Action.RETRY, status=503, retry_after=after, receipts=receipts, owed=owed, error=error
         )
     taken = tuple((ring.told.id, one.taken) for ring, one in zip(line.rings, delivered, strict=True))
-    return replace(line, result=result, rings=(), taken=taken)
+    return replace(line, result=result, rings=(), taken=taken, case=None)

@@ -16,7 +16,7 @@ from vaultbell.inbound import Project
 from vaultbell.outcome import came_about, classify
 from vaultbell.report import Action, Result
 from vaultbell.resolving import LISTED_TYPES
-from vaultbell.ringing import Line
+from vaultbell.ringing import Case, Line
 from vaultbell.sweep import ENDED_BADLY, UNFINISHED
 
 AROUND_ALARM = timedelta(minutes=30)
@@ -39,7 +39,7 @@ def search(handling: Handling, hint: Search) -> list[Line]:
     if not found:
         return [handling.missing(hint, known)]
     now = handling.bell.now()
-    return [handling.found(project, log, classify(log, handling.bell.rules, now)) for project, log in found]
+    return [handling.found(Case(project, log, classify(log, handling.bell.rules, now))) for project, log in found]
 
 
 def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> list[tuple[Project, OperationLog]]:

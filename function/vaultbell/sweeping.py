@@ -8,7 +8,8 @@ incidents are bad and which tasks of the window were good.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import datetime
 
 from vaultbell import notification
@@ -19,12 +20,15 @@ from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, Misconfigured, Transient
 from vaultbell.events import Sweep, TaskRef
 from vaultbell.handling import Handling
+from vaultbell.history import History
 from vaultbell.inbound import Project
-from vaultbell.outcome import Outcome, OutcomeName, classify, was_overdue
+from vaultbell.outcome import OutcomeName, classify, was_overdue
 from vaultbell.report import Action, Result, Swept
-from vaultbell.ringing import Line, ring
+from vaultbell.ringing import Case, Line, ring
+from vaultbell.tracing import carried
 
 AT_A_TIME = 500  # tasks that are told before more of a list is read
+FIRST = 1 / 8  # of the time that is left: the most that the others wait for the first
 A_TURN = 3 / 4  # of the time that is left: the most for reading a project's lists, or for telling what was found
 
 
@@ -41,7 +45,7 @@ def sweep(handling: Handling, asked: Sweep) -> tuple[list[Line], Swept | None]:
         return [handling.unverified(error, Result(Action.RETRY, 500), at=asked.at)], None
     covered = _covered(handling, asked)
     since = covered.start - handling.bell.sweeps.history
-    work = _Work(handling, covered, asked.at)
+    work = _Work(handling, covered, asked.at, since)
     for project in projects:
         work.read(project, *(Query(status) for status in windows.UNFINISHED))
         work.read(project, *(Query(status, since) for status in windows.ENDED_BADLY))
@@ -61,25 +65,16 @@ def _covered(handling: Handling, asked: Sweep) -> windows.Window:
     return windows.window(tick, asked.period or rules.period, lag, asked.lookback or rules.lookback)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bad:
-    """A task that rings, and the number of the repeat."""
-
-    project: Project
-    log: OperationLog
-    outcome: Outcome
-    repeat: int
-
-
 class _Work:
     """One sweep: the rows that it has read, what it has found and told, and what it could not read."""
 
-    def __init__(self, handling: Handling, covered: windows.Window, at: datetime | None) -> None:
+    def __init__(self, handling: Handling, covered: windows.Window, at: datetime | None, since: datetime) -> None:
         self._handling = handling
+        self._history = History(handling, since)
         self._covered = covered
         self._at = at
         self._known: set[tuple[str, str | None]] = set()  # what rings: project and task
-        self._found: list[_Bad] = []  # what is yet to be told
+        self._found: list[Case] = []  # what is yet to be told
         self._rung: list[Line] = []
         self._blind: set[tuple[str, str]] = set()  # where we cannot see, and why
         self._late: dict[str, Transient] = {}  # which project's lists were not read to their end
@@ -102,10 +97,26 @@ class _Work:
                 self._tell_that_we_are_blind(project, error)
 
     def ring(self) -> None:
-        """Tell what was found."""
-        handling, found, self._found = self._handling, self._found, []
-        lines = [handling.found(bad.project, bad.log, bad.outcome, repeat=bad.repeat) for bad in found]
-        self._rung += map(_without_log, ring(handling.bell, lines, handling.budget.share(A_TURN)))
+        """Tell what was found.
+
+        The first is told at once, so that nobody waits for the past of the others; unless all together may be one
+        message.
+        """
+        found, self._found = self._found, []
+        bell = self._handling.bell
+        if bell.history is None or not 1 < len(found) <= min(bell.digest_over.values(), default=len(found)):
+            self._rung += self._told(found)
+            return
+        with ThreadPoolExecutor(1, "vaultbell-first") as pool:
+            first = pool.submit(carried(self._told), found[:1])
+            wait([first], self._handling.budget.left * FIRST)  # a silent channel must not hold up the others
+            rest = self._told(found[1:])
+            self._rung += [*first.result(), *rest]
+
+    def _told(self, found: Sequence[Case]) -> list[Line]:
+        handling = self._handling
+        lines = self._history.known([handling.found(case) for case in found])
+        return list(map(_without_log, ring(handling.bell, lines, handling.budget.share(A_TURN))))
 
     def resolve(self) -> None:
         """Tell those who wait for it that a failure is over: what went well, of an incident that is bad."""
@@ -146,7 +157,7 @@ class _Work:
         if found := windows.caught(log, self._covered, rules, rules.repeat_interval):
             if log.id:
                 self._known.add((project.project_id, log.id))
-            self._found.append(_Bad(project, log, *found))
+            self._found.append(Case(project, log, *found))
             if len(self._found) >= AT_A_TIME:
                 self.ring()
 

@@ -80,6 +80,8 @@ def test_a_failed_backup_rings_with_all_that_is_known(world: World) -> None:
         "region": "eu-de",
         "project_id": world.cloud.project_id,
         "operation_log": told.task,
+        "failures_in_row": 1,
+        "last_good_at": None,
     }
     assert body["type"] == "cbr.task.failed"
     assert moment(body["timestamp"]) == max(moment(told.task["ended_at"]), moment(told.task["updated_at"]))
