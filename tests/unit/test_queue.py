@@ -219,6 +219,11 @@ def test_only_the_content_type_and_the_attributes_of_a_cloudevent_become_headers
     assert not event.platform
 
 
+def test_an_attribute_that_is_no_unicode_costs_no_message() -> None:
+    letter = Letter(b'{"operation_log_id": "x"}', headers={"cloudEvents:subject": "\ud800", "cloudEvents:id": "1"})
+    assert letter.event.headers == {"ce-subject": "%ED%A0%80", "ce-id": "1"}
+
+
 @pytest.mark.parametrize("timestamp", [0, "soon", None, b"1"])
 def test_a_timestamp_that_means_no_time_is_none(timestamp: object) -> None:
     assert Letter.of(Given(properties={"timestamp": timestamp})).event.time is None

@@ -71,7 +71,9 @@ class Letter:
         for name, value in self.headers.items():
             if match := _ATTRIBUTE.fullmatch(str(name)):
                 text = times.iso(found) if isinstance(value, datetime) and (found := times.read(value)) else str(value)
-                headers[f"ce-{match[2].lower()}"] = text if match[1].lower() == "ce-" else quote(text)
+                if match[1].lower() != "ce-":
+                    text = quote(text, errors="surrogatepass")  # AMQP's texts may hold half a surrogate pair
+                headers[f"ce-{match[2].lower()}"] = text
         return Event(self.body, headers, times.read(self.properties.get("timestamp")), trusted=True)
 
     @property
