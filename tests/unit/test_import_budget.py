@@ -38,8 +38,9 @@ STANDARD = frozenset(
 # Our own modules that wait until a setting or an event asks for them.
 WAITING = (
     "channels.apprise channels.email channels.formats.alertmanager channels.formats.discord channels.formats.opsgenie "
-    "channels.formats.pagerduty channels.formats.slack channels.formats.teams cli cloud.vaults platforms.queue "
-    "stale_message staleness watching yaml_lines"
+    "channels.formats.pagerduty channels.formats.slack channels.formats.teams cli cloud.vaults observability.otel "
+    "observability.otlp observability.prometheus observability.terminal platforms.queue stale_message staleness "
+    "watching yaml_lines"
 ).split()
 
 

@@ -120,9 +120,13 @@ def test_a_refusal_has_its_code_and_its_words(written: io.StringIO) -> None:
 
 
 def test_every_line_of_an_event_has_its_trace_whichever_thread_writes_it(written: io.StringIO) -> None:
+    def say(word: str) -> str:
+        log(logging.INFO, word)
+        return word
+
     with tracing.event("http", {"traceparent": PARENT}):
-        bell.side_by_side(lambda word: log(logging.INFO, word), ["one", "two", "three"])
-        thread = threading.Thread(target=tracing.carried(lambda: log(logging.INFO, "four")))
+        bell.side_by_side(say, ["one", "two", "three"])
+        thread = threading.Thread(target=tracing.carried(say), args=("four",))
         thread.start()
         thread.join()
     log(logging.INFO, "outside")
