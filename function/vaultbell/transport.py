@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -228,6 +229,16 @@ def _connected(family: int, where: SocketAddress) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def certificates(sock: socket.socket | None) -> tuple[bytes, ...]:
+    """What the other side has proved itself by, DER, its own first: before Python 3.13 that alone. None without TLS."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return ()
+    if sys.version_info >= (3, 13):
+        return tuple(sock.get_verified_chain())
+    own = sock.getpeercert(binary_form=True)
+    return (own,) if own else ()
 
 
 def _fault(host: str, error: BaseException) -> Transient | Permanent:
@@ -466,6 +477,41 @@ class Transport:
             raise self._worded(refused) from None
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise _fault(target.host, error) from None
+
+    def reach(self, url: str, budget: Budget) -> tuple[bytes, ...]:
+        """Connect as `send` would, to the end of the handshake, and ask nothing; the `certificates` of who is there.
+
+        Of a proxy that is itself spoken to over TLS, no more is looked at than whether it is there. Raises what `send`
+        raises.
+        """
+        target = _target(url)
+        way = (target.scheme, target.host, target.port)
+        try:
+            with self.bound(budget):
+                proxy = self.proxy_for(*way)
+                with self._through(_target(proxy), target) if proxy else self.opened(*way) as sock:
+                    return certificates(sock)
+        except _Refused as refused:
+            raise self._worded(refused) from None
+        except (requests.RequestException, http.client.HTTPException, OSError, ValueError) as error:
+            raise _fault(target.host, error) from None
+
+    def _through(self, proxy: _Target, target: _Target) -> socket.socket:
+        sock = self.connected(proxy.host, proxy.port, Budget(_deadline.at), is_proxy=True)
+        if target.scheme == "http" or proxy.scheme == "https":
+            return sock
+        place = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+        proof = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
+        try:
+            sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{proof}\r\n".encode())
+            with http.client.HTTPResponse(sock, method="CONNECT") as answer:
+                answer.begin()
+                if answer.status != 200:
+                    raise ProxyError
+            return self.tls.wrap_socket(sock, server_hostname=target.host.rstrip("."))
+        except BaseException:
+            sock.close()
+            raise
 
     def _body(self, host: str, response: requests.Response, budget: Budget, read: int) -> bytes:
         if response.status_code < 200:

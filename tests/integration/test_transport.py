@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -600,3 +601,47 @@ def test_through_a_proxy_an_address_is_judged_and_a_name_is_the_proxys_to_judge(
 def test_a_proxy_at_a_metadata_address_is_refused(dialled: list[str]) -> None:
     assert "(cloud metadata)" in final(Transport(proxy="http://169.254.169.254:3128"), "http://hooks.example.org/")
     assert dialled == []
+
+
+# looking who is there, and asking nothing
+
+
+def test_who_is_there_is_seen_without_a_request(
+    secure: Receiver, authority: Authority, certificate: Certificate
+) -> None:
+    found = Transport(ca_file=authority.file).reach(f"{secure.url}/secret", within(5))
+    own = ssl.PEM_cert_to_DER_cert(Path(certificate.cert).read_text())
+    assert found[0] == own
+    assert len(found) == (2 if sys.version_info >= (3, 13) else 1)  # the CA's as well
+    assert secure.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_who_is_there_is_seen_through_a_proxy(
+    scheme: str, secure: Receiver, receiver: Receiver, authority: Authority, proxy: Proxy
+) -> None:
+    there = secure if scheme == "https" else receiver
+    found = Transport(proxy=proxy.url, ca_file=authority.file).reach(there.url, within(5))
+    assert bool(found) == (scheme == "https")
+    assert [line.split()[0] for line in proxy.asked] == (["CONNECT"] if scheme == "https" else [])
+    assert there.requests == []
+
+
+def test_who_is_not_there_is_told_as_when_something_is_sent(
+    secure: Receiver, receiver: Receiver, authority: Authority, certificate: Certificate
+) -> None:
+    def told(way: Transport, url: str) -> str:
+        with pytest.raises((Permanent, Transient)) as raised:
+            way.reach(url, within(0.5))
+        return raised.value.message
+
+    assert "is not trusted" in told(Transport(), secure.url)
+    assert "allow_private would allow it" in told(Transport(allow_private=False, setting="allow_private"), receiver.url)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hung = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        assert told(Transport(), hung) == "127.0.0.1: no answer in time"
+        assert told(Transport(proxy=hung.replace("https", "http")), secure.url) == "127.0.0.1: no answer in time"
+    with Proxy(login=("bell", "right")) as proxy:
+        assert told(Transport(proxy=proxy.url), secure.url) == "127.0.0.1: the proxy does not let us through"
+    with Proxy(tls=certificate) as proxy:  # what lies behind such a one is not looked at
+        assert Transport(proxy=proxy.url, ca_file=authority.file).reach(secure.url, within(5)) == ()

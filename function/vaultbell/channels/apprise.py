@@ -42,7 +42,7 @@ class Apprise:
         taken = self._taken.setdefault(notification.id, set())
         if len(self._taken) > REMEMBERED:
             self._taken.popitem(last=False)
-        services = {at: _service(url) for at, url in enumerate(self._urls) if at not in taken}
+        services = {at: service(url) for at, url in enumerate(self._urls) if at not in taken}
         title, body = text(notification, self._zone)
         kind = "success" if notification.type == shown.RESOLVED else TYPES.get(notification.severity, "info")
 
@@ -76,14 +76,15 @@ def text(notification: Notification, zone: tzinfo | None = None) -> tuple[str, s
     return fit(message.title, TITLE_LIMIT, inert), "\n".join([*lines, "", *facts, message.id])
 
 
-def _service(url: str) -> apprise.Apprise:
+def service(url: str) -> apprise.Apprise:
+    """The service at one address. Raises Permanent where Apprise cannot use it."""
     import apprise  # noqa: PLC0415 - dear at a cold start, and an extra
 
     log = logging.getLogger("apprise")  # it may hold addresses and answers: nobody hears it
     log.propagate = False
     if not log.handlers:
         log.addHandler(logging.NullHandler())
-    service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Vaultbell", async_mode=False))
-    if not service.add([url]):
+    made = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Vaultbell", async_mode=False))
+    if not made.add([url]):
         raise Permanent(f"Apprise cannot use an address of {url.partition('://')[0]}://")
-    return service
+    return made

@@ -6,7 +6,7 @@ import base64
 import smtplib
 import socket
 import ssl
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import tzinfo
 from email.headerregistry import Address, HeaderRegistry
@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken, shown
@@ -22,12 +22,15 @@ from vaultbell.errors import Permanent, Transient
 from vaultbell.notification import Notification
 from vaultbell.outcome import NO_TIME
 from vaultbell.text import one_line
+from vaultbell.transport import certificates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from vaultbell.transport import Transport
     from vaultbell.values import SmtpServer
+
+T = TypeVar("T")
 
 SUBJECT_LIMIT, ANSWER_LIMIT = 200, 200
 TAKEN = 250  # the one answer to a mail that smtplib takes for success
@@ -64,11 +67,25 @@ class Email:
         Raises Transient (4yz, no connection or a lost one, no time) or Permanent (5yz, no STARTTLS, bad certificate).
         """
         message = compose(notification, self._sender, self._recipients, self._zone)
+        refused = self._dialogue(lambda client: self._hand_in(client, message), budget)
+        return Taken(TAKEN, f"not taken for {self._refusals(refused)}" if refused else None)
+
+    def log_in(self, budget: Budget) -> tuple[bytes, ...]:
+        """All that comes before a mail: connect, TLS, log in. The server's certificates (`transport.certificates`)."""
+
+        def enter(client: _Client) -> tuple[bytes, ...]:
+            self._enter(client)
+            return certificates(client.sock)
+
+        return self._dialogue(enter, budget)
+
+    def _dialogue(self, work: Callable[[_Client], T], budget: Budget) -> T:
+        """What comes of the work in a dialogue with the server. Raises what `send` raises."""
         host = self._server.host
         try:
             with self._transport.bound(budget), closing(_Client(self._server, self._transport, budget)) as client:
                 try:
-                    refused = self._hand_in(client, message)
+                    return work(client)
                 finally:  # the mail's fate is known by now: how the server says goodbye changes nothing
                     with suppress(OSError, ValueError), self._transport.bound(budget.capped(QUIT_SECONDS)):
                         client.docmd("QUIT")
@@ -88,9 +105,13 @@ class Email:
             raise Transient(told, reason="timeout" if late else "connection") from None
         except ValueError:
             raise Transient(f"{host} answered what is not SMTP", reason="protocol") from None
-        return Taken(TAKEN, f"not taken for {self._refusals(refused)}" if refused else None)
 
     def _hand_in(self, client: _Client, message: EmailMessage) -> Mapping[str, tuple[int, bytes]]:
+        self._enter(client)
+        recipients = [_address(recipient).addr_spec for recipient in self._recipients]
+        return client.send_message(message, _address(self._sender).addr_spec, recipients)
+
+    def _enter(self, client: _Client) -> None:
         server = self._server
         client.ehlo_or_helo_if_needed()
         if server.tls == "starttls":
@@ -100,8 +121,6 @@ class Email:
             client.ehlo_or_helo_if_needed()
         if server.user:
             self._log_in(client, server.user, server.password or "")
-        recipients = [_address(recipient).addr_spec for recipient in self._recipients]
-        return client.send_message(message, _address(self._sender).addr_spec, recipients)
 
     def _log_in(self, client: _Client, user: str, password: str) -> None:
         """Try once, by one method: smtplib's `login` tries them all, and each refusal brings a lock-out nearer."""
