@@ -110,7 +110,7 @@ def named(task_id: str, **more: object) -> dict[str, object]:
 def saved(tmp_path: Path, answer: object) -> tuple[str, str]:
     path = tmp_path / "answer.json"
     path.write_text(json.dumps(answer))
-    return "--operation-log", str(path)
+    return "--log", str(path)
 
 
 # What a user reads
@@ -143,6 +143,7 @@ def test_a_failed_task_is_explained_from_its_event_to_those_who_would_hear(
         f"message   cbr.task.failed {told.headers['webhook-id']}",
         f"incident  {told.json['data']['incident']}",
         f"headline  Backup of {name} failed",
+        "past      first failure; no good backup is on record",
         "route 1   not taken: outcome is failed, wanted skipped or partial; vault_name is vault-daily, wanted prod-*",
         "route 2   taken: page, ops (continue)",
         "route 3   taken: ops",
@@ -295,11 +296,11 @@ def test_a_sweep_says_which_command_shows_more(explain: Explain) -> None:
 
 def test_a_saved_answer_takes_the_place_of_the_cloud(explain: Explain, env: dict[str, str]) -> None:
     offline = {"VAULTBELL_CONFIG": env["VAULTBELL_CONFIG"]}
-    done = explain(EVENTS / "plain.json", "--operation-log", str(SAVED / "failed.json"), only=offline)
+    done = explain(EVENTS / "plain.json", "--log", str(SAVED / "failed.json"), only=offline)
     assert (done.status, done.err) == (1, "")
     assert done.rows["evidence"] == "The state of the server does not allow a backup. (BackupService.7102)"
     assert done.rows["tells"] == "page (fallback: chat), ops (fallback: chat)"
-    alone = explain(EVENTS / "plain.json", "--operation-log", str(SAVED / "failed.json"), only={})
+    alone = explain(EVENTS / "plain.json", "--log", str(SAVED / "failed.json"), only={})
     assert (alone.status, alone.rows["incident"]) == (1, done.rows["incident"])
 
 
@@ -307,7 +308,7 @@ def test_a_saved_answer_takes_the_place_of_the_cloud(explain: Explain, env: dict
 def test_every_saved_answer_is_classified(explain: Explain, outcome: str) -> None:
     answer = json.loads((SAVED / f"{outcome}.json").read_bytes())
     name = answer.get("operation_log", {}).get("id", NOBODY)
-    done = explain(named(name), "--operation-log", str(SAVED / f"{outcome}.json"), "--json", only={})
+    done = explain(named(name), "--log", str(SAVED / f"{outcome}.json"), "--json", only={})
     assert (done.result["outcome"], done.status) == (outcome, int(outcome != "succeeded"))
 
 

@@ -1,47 +1,74 @@
 """The command line, `vaultbell`: one file a command. To add one: a file beside this one, and its name in `COMMANDS`.
 
 Exit status: 0 done, 1 the command's own bad news (a failed task, say), 2 wrong use or settings, 3 it could not be
-found out (the cloud or a channel was not reached).
+found out (the cloud or a channel was not reached). Each command's --help tells its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
-from vaultbell.cli import consume, explain, lookup, queue, ring, sweep
+from vaultbell.cli import completion, consume, explain, lookup, preview, queue, replay, ring, sweep, tail
+from vaultbell.cli.terminal import complain, exit_statuses
 from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
 
-COMMANDS = (consume, explain, lookup, queue, ring, sweep)
+COMMANDS = (completion, consume, explain, lookup, preview, queue, replay, ring, sweep, tail)
 
-DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN = 0, 1, 2, 3
+DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line understands."""
+    told = argparse.ArgumentParser(
+        prog="vaultbell", description="Rings when a cloud backup did not end well.", epilog=__doc__.split("\n\n")[1]
+    )
+    commands = told.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        name, words = command.__name__.rpartition(".")[2], (command.__doc__ or "").strip()
+        sub = commands.add_parser(
+            name,
+            help=words.split("\n\n")[0],
+            description=words,
+            epilog=exit_statuses(command.run),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.arguments(sub)
+        sub.set_defaults(run=command.run, parser=told)
+    return told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="vaultbell", description="Rings when a cloud backup did not end well.", epilog=__doc__.split("\n\n")[1]
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
-        summary = (command.__doc__ or "").strip().split("\n\n")[0]
-        sub = commands.add_parser(name, help=summary, description=summary)
-        command.arguments(sub)
-        sub.set_defaults(run=command.run)
-    options = parser.parse_args(argv)
+    _open_streams()
+    options = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that a terminal has not
     try:
         status: int = options.run(options, os.environ)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads us has seen enough: `| head -1`
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the exit complain
-        return DONE
+        if isinstance(error, BrokenPipeError):  # whoever reads us has seen enough: `| head -1`
+            return DONE
+        complain(OSError(f"what came of it cannot be printed: {error.strerror}"))
+        return NOT_KNOWN
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except (SettingsError, InvalidEvent) as error:
-        print(f"vaultbell: {error}", file=sys.stderr)
+        complain(error)
         return WRONG_USE
     except VaultbellError as error:
-        print(f"vaultbell: {error}", file=sys.stderr)
+        complain(error)
         return NOT_KNOWN
     return status
+
+
+def _open_streams() -> None:
+    """What is printed to a stream that we were started without goes nowhere, and no socket gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

@@ -8,28 +8,35 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from vaultbell import compose, notification, settings, times
+from vaultbell.bell import Bell
 from vaultbell.budget import Budget
+from vaultbell.cli import saved
+from vaultbell.cli.terminal import facts
 from vaultbell.cloud.operation_log import OperationLog
-from vaultbell.errors import Misconfigured, TaskMissing, Transient, VaultbellError
+from vaultbell.errors import Misconfigured, SettingsError, TaskMissing, Transient, VaultbellError
 from vaultbell.events import TaskRef
 from vaultbell.inbound import allowed
 from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify
 from vaultbell.sources import plain
-from vaultbell.text import one_line
 
 GOOD = (OutcomeName.SUCCEEDED, OutcomeName.RUNNING)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("task_id", metavar="TASK_ID", help="the operation log's id, a UUID")
+    parser.add_argument("task_id", metavar="TASK_ID", nargs="?", help="the operation log's id, a UUID")
     parser.add_argument("--project", metavar="ID", help="the task's project (default: each of VAULTBELL_PROJECTS)")
+    saved.log_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """0: it went well, or is still running; 1: it did not, or the API knows no such task."""
-    bell = compose.bell(settings.load(environ, tells=False))
+    if bool(options.task_id) == bool(options.log):
+        raise SettingsError("either TASK_ID or --log is wanted")
+    bell = compose.bell(settings.load(environ, tells=False, looks=not options.log))
+    if options.log:
+        return _saved(bell, options)
     task = TaskRef(plain.task_id(options.task_id), plain.project_id(options.project))
     budget = Budget.of(30.0)
     fault: VaultbellError | None = None
@@ -46,9 +53,24 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return 0 if outcome.name in GOOD else 1
     if fault:
         raise fault
+    return _missing(bell, task.operation_log_id, task.project_id, options)
+
+
+def _saved(bell: Bell, options: argparse.Namespace) -> int:
+    """The same of a task that the API has shown before; of several, of the first one."""
+    found = saved.logs_in(options.log)
+    if not found.logs:
+        return _missing(bell, None, None, options)
+    log = found.logs[0]
+    outcome = classify(log, bell.rules, found.at or datetime.now(UTC))
+    _print(log, outcome, log.project_id, as_json=options.json)
+    return 0 if outcome.name in GOOD else 1
+
+
+def _missing(bell: Bell, task_id: str | None, project_id: str | None, options: argparse.Namespace) -> int:
     missing, reason = OutcomeName.MISSING, "the API knows no such task"
     outcome = Outcome(missing, bell.rules.severity_of(missing), bell.rules.rings(missing), NO_TIME, (reason,))
-    _print(OperationLog.read({"id": task.operation_log_id}), outcome, task.project_id, as_json=options.json)
+    _print(OperationLog.read({"id": task_id}), outcome, project_id, as_json=options.json)
     return 1
 
 
@@ -58,7 +80,7 @@ def _print(log: OperationLog, outcome: Outcome, project_id: str | None, *, as_js
         print(json.dumps({**verdict, "operation_log": log.given}, indent=2))
         return
     resource = log.extra_info.resource
-    rows = {
+    rows: dict[str, str | None] = {
         "task": log.id,
         "project": project_id,
         "outcome": f"{outcome.name} ({outcome.severity})",
@@ -66,10 +88,13 @@ def _print(log: OperationLog, outcome: Outcome, project_id: str | None, *, as_js
         "what": log.operation_type and notification.what(log),
         "resource": " ".join(part for part in (resource.name, resource.id, resource.type) if part),
         "vault": " ".join(part for part in (log.vault_name, log.vault_id) if part),
-        "created": log.created_at and times.plain(log.created_at),
-        "started": log.started_at and times.plain(log.started_at),
-        "ended": log.ended_at and times.plain(log.ended_at),
+        "created": _plain(log.created_at),
+        "started": _plain(log.started_at),
+        "ended": _plain(log.ended_at),
     }
-    for name, value in rows.items():
-        if value:
-            print(f"{name:9} {one_line(value)}")
+    for line in facts(rows.items(), severity=outcome.severity):
+        print(line)
+
+
+def _plain(at: datetime | None) -> str | None:
+    return times.plain(at) if at else None

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def dead(options: argparse.Namespace, broker: Broker) -> int:
     """List what was given up, and why."""
     with connected(broker) as link:
-        _show(_taken(link, broker, options.limit), broker, as_json=options.json)
+        _show(dead_letters(link, broker, options.limit), broker, as_json=options.json)
     return 0
 
 
@@ -54,7 +54,7 @@ def redrive(options: argparse.Namespace, broker: Broker) -> int:
     """Move dead letters back to their queue, as if they had just been sent."""
     moved = 0
     with connected(broker) as link:
-        letters = _taken(link, broker, options.limit)
+        letters = dead_letters(link, broker, options.limit)
         if options.dry_run:
             _show(letters, broker, as_json=False)
             return 0
@@ -79,7 +79,7 @@ def send(options: argparse.Namespace, broker: Broker) -> int:
     return 0
 
 
-def _taken(link: Link, broker: Broker, limit: int | None) -> Iterator[Message]:
+def dead_letters(link: Link, broker: Broker, limit: int | None) -> Iterator[Message]:
     """The dead letters, no more than there were at the beginning: one that is moved back may die again meanwhile."""
     number = link.size(broker.dead)
     for _ in range(min(limit or number, number)):
@@ -88,7 +88,7 @@ def _taken(link: Link, broker: Broker, limit: int | None) -> Iterator[Message]:
 
 
 def _show(letters: Iterator[Message], broker: Broker, *, as_json: bool) -> None:
-    rows = [_row(message) for message in letters]
+    rows = [row_of(message) for message in letters]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -98,7 +98,7 @@ def _show(letters: Iterator[Message], broker: Broker, *, as_json: bool) -> None:
     print(f"{broker.dead}: {len(rows)}")
 
 
-def _row(message: Message) -> Object:
+def row_of(message: Message) -> Object:
     """A dead letter in words."""
     letter = Letter.of(message)
     row: Object = {"attempts": letter.attempts, "body": letter.body.decode(errors="replace")[:BODY_SHOWN]}

@@ -16,6 +16,7 @@ from uuid import uuid4
 from vaultbell import compose, settings
 from vaultbell.budget import Budget
 from vaultbell.channels.shown import RESOLVED
+from vaultbell.cli.terminal import table
 from vaultbell.delivery import deliver
 from vaultbell.errors import SettingsError
 from vaultbell.notification import VERBS, Notification
@@ -39,8 +40,6 @@ NEXT_STEP = "Nothing: this is only a drill."
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = __doc__
     parser.add_argument("--channel", metavar="NAME", action="append", help="tell this one alone; may be repeated")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -110,12 +109,9 @@ def _notification(
 
 def _print(told: Notification, receipts: Sequence[Receipt]) -> None:
     print(f"{told.headline} ({told.id})\n")
-    rows = [("channel", "taken", "status", "tries", "error"), *map(_row, receipts)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in (rows[0], tuple("-" * width for width in widths), *rows[1:]):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(*table([("channel", "taken", "status", "tries", "error"), *map(_row, receipts)]), sep="\n")
 
 
 def _row(receipt: Receipt) -> tuple[str, ...]:
     taken, status = "yes" if receipt.delivered else "no", "" if receipt.status is None else str(receipt.status)
-    return receipt.channel, taken, status, str(receipt.attempts), one_line(receipt.error or "")
+    return receipt.channel, taken, status, str(receipt.attempts), receipt.error or ""
