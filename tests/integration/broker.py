@@ -100,9 +100,16 @@ class OwnBroker:
 
     def kill(self) -> None:
         """End it as a failing machine does."""
-        for process in self.processes:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it as one does that is restarted in order."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        for process in reversed(self.processes):  # the node before epmd
+            os.killpg(process.pid, how)
+            process.wait(STARTS_WITHIN)
         self.processes = []
 
 

@@ -536,6 +536,17 @@ def test_a_consumer_waits_for_a_broker_that_is_not_there_yet_and_can_be_told_not
     assert not thread.is_alive()
 
 
+def test_where_one_of_several_brokers_is_not_there_another_is_used(
+    bench: Bench, cloud: Cloud, receiver: Receiver
+) -> None:
+    bench.broker = replace(bench.broker, url=f"amqp://127.0.0.1:{unused()};{bench.broker.url}")
+    for _ in range(4):  # the order is drawn: each is the first at some time
+        bench.send({"operation_log_id": cloud.add()["id"]})
+    with bench.consuming(concurrency=4):
+        receiver.wait_for(4)
+    assert bench.left() == {}
+
+
 def run(bench: Bench, *arguments: str) -> int:
     return cli.main(["queue", arguments[0], bench.broker.url, "--queue", bench.broker.queue, *arguments[1:]])
 

@@ -279,6 +279,9 @@ def test_a_broker_does_not_miss_a_worker_that_is_long_at_work(
         "amqps://host?verify=verify_none",
         "amqps://host?cacertfile=a&x",
         "sqla+sqlite:///x",
+        "amqp://host;",
+        "amqp://host;http://user:pass@word",
+        "amqp://host;filesystem:///folder",
     ],
 )
 def test_an_address_that_is_not_understood_is_refused_without_being_shown(url: str) -> None:

@@ -1,8 +1,8 @@
 """Take events from a message queue.
 
 Messages hold any form that the HTTP door takes. URL is amqp://user:password@host:5672/vhost (RabbitMQ 3.10 to 4),
-amqps://… (with ?cacertfile=…&certfile=…&keyfile=… where wanted), or a file that holds such an address, since others
-can read a command line.
+amqps://… (with ?cacertfile=…&certfile=…&keyfile=… where wanted), several of these with ; between them where the broker
+is a cluster, or a file that holds that, since others can read a command line.
 
 Beside the queue NAME there are NAME.dead, for what is given up, and a ladder of queues NAME.delay.…, from 10 seconds
 to 30 minutes, in which waits what is to come again; all are made when absent.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from collections import deque
@@ -34,7 +35,10 @@ _HEADER_FRAME, _BEFORE_PROPERTIES = 2, 12
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the queue is, and what it is called; the queues beside it are named after it."""
+    """Where the queue is, and what it is called; the queues beside it are named after it.
+
+    `url` is one address, or those of a cluster's nodes with `;` between them.
+    """
 
     url: str
     queue: str
@@ -43,20 +47,17 @@ class Broker:
     heartbeat: int = HEARTBEAT
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            if parts.scheme == "filesystem":
-                known = parts.netloc == "" and len(parts.path) > 1
-            else:
-                known = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            known = False
-        if not known:
-            raise SettingsError("the broker's address is not amqp://host, amqps://host or filesystem:///folder")
-        if dict(parse_qsl(parts.query, keep_blank_values=True)).keys() - (_TLS if parts.scheme == "amqps" else ()):
-            raise SettingsError(f"behind the ? of an amqps:// address stand {', '.join(_TLS)}; of others, nothing")
+        for address in self.addresses:
+            _check(address)
+        if len(self.addresses) > 1 and any(address.startswith("filesystem:") for address in self.addresses):
+            raise SettingsError("a filesystem:///folder has no other address beside it")
         if not re.fullmatch(r"[!-~]{1,200}" if self.amqp else r"[\w.-]{1,100}", self.queue, re.ASCII):
             raise SettingsError("this cannot be the name of a queue: use letters, digits, dots and hyphens")
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Each leads to the same queues."""
+        return self.url.split(";")
 
     @property
     def amqp(self) -> bool:
@@ -85,16 +86,17 @@ class Broker:
             back: Object = {"x-dead-letter-routing-key": self.queue, "x-message-ttl": round(rung * 1_000)}
             yield self.delay(rung), quorum | moves | back
 
-    def connection(self) -> _Untyped:
-        """A connection that is not open yet."""
-        kombu, parts = _kombu(), urlsplit(self.url)
+    def connection(self, address: str = "") -> _Untyped:
+        """A connection that is not open yet, to one of the addresses: the first, if none is named."""
+        address = address or self.addresses[0]
+        kombu, parts = _kombu(), urlsplit(address)
         if not self.amqp:
             Path(parts.path).mkdir(parents=True, exist_ok=True)
             folders = dict.fromkeys(("data_folder_in", "data_folder_out"), parts.path)
             return kombu.Connection("filesystem://", transport_options={**folders, "polling_interval": 0.1})
         tls = {_TLS[name]: value for name, value in parse_qsl(parts.query)}
         return kombu.Connection(
-            self.url.partition("?")[0],
+            address.partition("?")[0],
             transport="pyamqp" if parts.scheme == "amqp" else "amqps",
             ssl={**tls, "server_hostname": None} if parts.scheme == "amqps" else False,  # None: the address's own
             heartbeat=self.heartbeat,
@@ -192,17 +194,49 @@ def connected(broker: Broker) -> Iterator[Link]:
     """A link. Raises SettingsError where the broker refuses something, Transient where it is not there (any more)."""
     connection = broker.connection()
     lost = (OSError, _kombu(".exceptions").KombuError, *connection.connection_errors, *connection.channel_errors)
+    lost += connection.recoverable_connection_errors
     try:
-        connection.ensure_connection(max_retries=0)
+        connection = _opened(broker, lost)
         yield Link(broker, connection, connection.channel())
         connection.release()
-    except (*lost, *connection.recoverable_connection_errors) as error:
+    except lost as error:
         words = one_line(str(error), 300)
         if getattr(error, "reply_code", None) in _REFUSED:
             raise SettingsError(f"the broker refuses it: {words}") from error
         raise Transient(f"the broker was not reached, or was lost: {words}") from error
     finally:
         connection.collect()
+
+
+def _opened(broker: Broker, lost: tuple[type[Exception], ...]) -> _Untyped:
+    """A connection to the first address that answers, in an order drawn anew each time. Raises what the last has."""
+    addresses = random.sample(broker.addresses, len(broker.addresses))
+    while True:
+        connection = broker.connection(addresses.pop())
+        try:
+            connection.ensure_connection(max_retries=0)
+        except lost:
+            connection.collect()
+            if not addresses:
+                raise
+        else:
+            return connection
+
+
+def _check(address: str) -> None:
+    """Raise SettingsError where this is no address of a broker."""
+    try:
+        parts = urlsplit(address)
+        if parts.scheme == "filesystem":
+            known = parts.netloc == "" and len(parts.path) > 1
+        else:
+            known = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise SettingsError("the broker's address is not amqp://host, amqps://host or filesystem:///folder")
+    if dict(parse_qsl(parts.query, keep_blank_values=True)).keys() - (_TLS if parts.scheme == "amqps" else ()):
+        raise SettingsError(f"behind the ? of an amqps:// address stand {', '.join(_TLS)}; of others, nothing")
 
 
 def _kombu(module: str = "") -> _Untyped:
