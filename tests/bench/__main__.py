@@ -72,7 +72,9 @@ def _document(found: Found, loads: list[float]) -> str:
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {versions}.\nThe load of the machine was "
         f"{median(loads):.1f} in the middle of the run ({min(loads):.1f} to {max(loads):.1f}); 1 is its own.",
         "Every figure of the first table is a ratio of two things that were measured in turns, within one round;\n"
-        "shown are the median and the extremes of the rounds. Times are there to be compared with each other alone.",
+        "shown are the median and the extremes of the rounds. Times are there to be compared with each other alone.\n"
+        "Vaultbell is measured without the past of what rings (`VAULTBELL_HISTORY=false`), for which no peer asks;\n"
+        "only the lists before the first ring are counted as it is run by default.",
         _table(_due(found)).rstrip(),
     ]
     for curve in found.curves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from itertools import count
@@ -22,9 +23,9 @@ def main(url: str, sizes: list[int]) -> None:
     from vaultbell.platforms.functiongraph import HeaderContext  # noqa: PLC0415
 
     projects = ",".join(f"{size:032x}" for size in sorted({1_000, *sizes} - {0}))
-    app = compose.app(
-        settings_.load(settings(url, None) | {"VAULTBELL_PROJECTS": projects, "VAULTBELL_TIME_BUDGET": "600"})
-    )
+    more = {"VAULTBELL_PROJECTS": projects, "VAULTBELL_TIME_BUDGET": "600"}
+    more["VAULTBELL_HISTORY"] = os.environ.get("VAULTBELL_HISTORY", "false")
+    app = compose.app(settings_.load(settings(url, None) | more))
     context = HeaderContext({})
     print(json.dumps({"ready": "bulk"}), flush=True)
     for line in sys.stdin:

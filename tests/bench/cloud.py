@@ -89,7 +89,8 @@ def _bad_rows() -> dict[str, list[bytes]]:
         if status == "running":
             times["ended_at"] = None
         name = f"ffffffff-0000-4000-8000-{number:012x}"
-        rows.setdefault(status, []).append(_row(**times, id=name, status=status))
+        extra = {**LOG["extra_info"], "resource": {**LOG["extra_info"]["resource"], "id": name}}
+        rows.setdefault(status, []).append(_row(**times, id=name, status=status, extra_info=extra))
     return rows
 
 
@@ -99,10 +100,13 @@ BAD_ROWS = _bad_rows()
 class Lists:
     """The task lists: the newest first, the bad ones in regular places among the good."""
 
-    def page(self, project: str, status: str | None, limit: int, offset: int) -> bytes:
+    def page(self, project: str, status: str | None, resource: str | None, limit: int, offset: int) -> bytes:
         """The body of one answer."""
         size = int(project, 16)
-        if status is None:
+        if resource:  # which names its one task
+            rows = [row for rows in BAD_ROWS.values() for row in rows if resource.encode() in row]
+            count = len(rows)
+        elif status is None:
             rows, count = self._all(size, offset, min(size, offset + limit)), size
         else:
             bad = BAD_ROWS.get(status, [])
@@ -154,9 +158,8 @@ class Cloud:
         if not self.counts["hook"]:
             self.counts["list before the first ring"] += 1
         asked = {key: values[0] for key, values in parse_qs(query).items()}
-        return _http(
-            200, self._lists.page(project, asked.get("status"), int(asked.get("limit", 1_000)), int(asked["offset"]))
-        )
+        limit, offset = int(asked.get("limit", 1_000)), int(asked["offset"])
+        return _http(200, self._lists.page(project, asked.get("status"), asked.get("resource_id"), limit, offset))
 
     def _token(self, body: bytes) -> bytes:
         scope = json.loads(body)["auth"]["scope"]

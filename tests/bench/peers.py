@@ -47,7 +47,7 @@ class Peer(Protocol):
 
 
 def settings(url: str, ca_file: str | None) -> dict[str, str]:
-    """The environment under which Vaultbell does the same."""
+    """The environment under which Vaultbell does the same: it does not ask for the past, as no peer does."""
     return {
         "OS_AUTH_URL": f"{url}/v3",
         "OS_USERNAME": "bell",
@@ -59,6 +59,7 @@ def settings(url: str, ca_file: str | None) -> dict[str, str]:
         "VAULTBELL_WEBHOOK_URL": f"{url}/hook",
         "VAULTBELL_WEBHOOK_SECRET": SECRET,
         "VAULTBELL_INBOUND_TOKEN": "t",
+        "VAULTBELL_HISTORY": "false",
         **({"SSL_CERT_FILE": ca_file} if ca_file else {}),
     }
 

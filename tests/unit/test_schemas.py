@@ -158,6 +158,16 @@ def test_what_is_told_of_a_silence_is_described(cloud: Cloud, receiver: Receiver
     told(receiver)
 
 
+def test_what_is_told_of_the_past_is_described(cloud: Cloud, receiver: Receiver, bell: Bell) -> None:
+    resource = {"resource_id": "1dab32fa-ebf2-415a-ab0b-eabe6353bc86"}
+    cloud.outcome("succeeded", age=9_000, **resource)
+    task = cloud.outcome("failed", age=7_200, **resource)
+    cloud.outcome("succeeded", age=600, **resource)
+    holds("report", answered(bell, {"operation_log_id": task["id"], "project_id": cloud.project_id, "time": OLD}))
+    assert {"failures_in_row", "last_good_at", "recovered_at"} <= receiver.requests[0].json["data"].keys()
+    told(receiver)
+
+
 def test_what_is_told_of_an_end_is_described(cloud: Cloud, receiver: Receiver, bell: Bell) -> None:
     resource = {"resource_id": "1dab32fa-ebf2-415a-ab0b-eabe6353bc86", "resource_name": "ECS-0001"}
     cloud.outcome("failed", age=7_200, **resource)
