@@ -276,7 +276,9 @@ def test_only_a_good_backup_counts(house: House) -> None:
     house.backed_up(APP, FRESH)
     house.sweep()
     assert house.told == [("stale", "db-01")]
-    assert "the last attempt, of 2026-11-23 02:37 UTC, succeeded only in part: the backup is not" in house.last["reason"]
+    assert (
+        "the last attempt, of 2026-11-23 02:37 UTC, succeeded only in part: the backup is not" in house.last["reason"]
+    )
     assert house.last["failures_in_row"] == 4
 
 
@@ -301,12 +303,12 @@ def test_what_is_there_since_the_vault_was_made_is_stale_when_its_time_is_over(h
 def test_what_was_added_lately_is_not_stale_before_the_vaults_turn(house: House) -> None:
     for day in range(5):
         house.backed_up(APP, START - 6 * HOUR - day * DAY)
-    for tick in range(96):  # from 08:00 to 07:45, and no backup of the vault is due in it before 02:00
-        at = START + tick * 15 * MINUTE
-        if at == START + 18 * HOUR + 15 * MINUTE:  # both are backed up
+    for tick in range(48):  # from 08:00 to 07:30, and no backup of the vault is due in it before 02:00
+        at = START + tick * 30 * MINUTE
+        if at == START + 18 * HOUR + 30 * MINUTE:  # both are backed up
             house.backed_up(APP, at - 15 * MINUTE)
             house.backed_up(DB, at - 14 * MINUTE)
-        house.sweep(at)
+        house.sweep(at, period="30m")
     assert house.told == []
 
 
@@ -315,8 +317,8 @@ def test_what_the_vaults_own_run_left_out_rings_with_it_once_a_day(house: House)
         for hour in (0, 6, 12):
             house.backed_up(APP, INSIDE + day * DAY + hour * HOUR)
     house.backed_up(APP, FRESH)
-    for tick in range(3 * 96):
-        house.sweep(START + tick * 15 * MINUTE)
+    for tick in range(3 * 24):
+        house.sweep(START + tick * HOUR, period="1h")
     assert house.told == [("stale", "db-01")] * 3
     assert "its vault was backed up 2026-11-25 13:40 UTC, and it was left out" in house.last["reason"]
     assert len({got.headers["webhook-id"] for got in house.receiver.requests}) == 3
@@ -566,3 +568,39 @@ def test_the_roll_of_what_is_in_the_vaults_and_when_it_was_backed_up(house: Hous
     project = house.bell.projects.known[0]
     found = watching.roll(house.bell.cbr, project, house.bell.rules, START - 3 * DAY, START, Budget.of(5))
     assert {one.resource.name: one.last_good for one in found} == {"db-01": None, "app-01": FRESH, "web-01": None}
+
+
+def test_two_weeks_of_backups_with_ticks_lost_and_repeated(house: House) -> None:
+    """Nightly at 02:00. db-01 is silent from the 4th to the 8th night, and app-01 fails in two; web-01 comes later."""
+    web = {"id": "1dc0ffee-0000-4000-9000-00000000eb01", "name": "web-01"}
+    midnight = START - 8 * HOUR
+    for resource in (APP, DB):
+        house.backed_up(resource, midnight - 22 * HOUR)
+    told: list[tuple[int, str, str]] = []
+    for number in range(14 * 8):  # every three hours from 00:10 on
+        day, turn = divmod(number, 8)
+        if turn == 1:
+            night = midnight + day * DAY + 2 * HOUR
+            house.backed_up(APP, night + 5 * MINUTE, "failed" if day in (5, 6) else "succeeded")
+            if not 4 <= day <= 8:
+                house.backed_up(DB, night + 10 * MINUTE)
+            if day >= 9:
+                house.backed_up(web, night + 15 * MINUTE)
+        if number == 8 * 8 + 4:  # at noon of the 8th day, and its first backup is due in the night
+            house.cloud.protect(house.vault["id"], web)
+        for again in range(0 if number % 16 == 5 else 2 if turn == 2 else 1):  # some ticks are lost, some come twice
+            before = len(house.told)
+            tick = midnight + day * DAY + turn * 3 * HOUR + (10 + again) * MINUTE
+            assert house.sweep(tick, period="3h").status == 200
+            told += [(day, *one) for one in house.told[before:] if one[0] in ("stale", "resolved")]
+    # stale at 04:10 of each day: the tick of 06:10 says so, twice, and that of a day later is not lost
+    silent = [(day, "stale", "db-01") for day in (4, 5, 6, 7, 8) for _ in range(2)]
+    assert [one for one in told if one[2] == "db-01"] == [*silent, (9, "resolved", "db-01")]
+    failing = [(day, "stale", "app-01") for day in (5, 6) for _ in range(2)]
+    assert [one for one in told if one[2] == "app-01"] == [*failing, (7, "resolved", "app-01")]
+    assert [one for one in told if one[2] == "web-01"] == []
+    bodies: dict[str, set[bytes]] = {}
+    for got in house.receiver.requests:
+        bodies.setdefault(got.headers["webhook-id"], set()).add(got.body)
+    assert {len(found) for found in bodies.values()} == {1}
+    assert len(bodies) == 5 + 2 + 2 + 2  # what was told of the silences, their ends, and the two failures
