@@ -87,6 +87,7 @@ def test_a_failed_task_is_shown_and_is_bad_news(cloud: Cloud) -> None:
         "project": PROJECT,
         "outcome": "failed (critical)",
         "reason": "The server is in a state in which it cannot be backed up. (BackupService.7102)",
+        "past": "first failure; no good backup is on record",
         "what": f"Backup of {log['extra_info']['resource']['name']}",
         "resource": " ".join(log["extra_info"]["resource"][name] for name in ("name", "id", "type")),
         "vault": f"vault-daily {log['vault_id']}",
@@ -101,6 +102,19 @@ def test_a_script_gets_json(cloud: Cloud) -> None:
     assert found["operation_log"] == cloud.get(OVERDUE)
     assert (found["outcome"], found["severity"]) == ("overdue", "critical")
     assert found["reason"].startswith("still running at its deadline, ")
+
+
+def test_the_past_is_looked_up_too_unless_that_is_not_wanted(cloud: Cloud, here: Lookup) -> None:
+    resource = {"resource_id": "1dab32fa-ebf2-415a-ab0b-eabe6353bc86"}
+    cloud.outcome("succeeded", age=9_000, **resource)
+    cloud.outcome("failed", age=7_200, **resource)
+    failed = cloud.outcome("failed", age=5_400, **resource)["id"]
+    assert here(failed).rows["past"].startswith("second failure in a row; last good backup ")
+    cloud.outcome("succeeded", age=600, **resource)
+    found = json.loads(here("--json", failed).out)
+    assert (found["failures_in_row"], found["severity"]) == (2, "warning")
+    assert found["recovered_at"] > found["last_good_at"]
+    assert "past" not in here(failed, VAULTBELL_HISTORY="false").rows
 
 
 def test_a_cloud_that_is_not_reached_is_told_on_one_line(cloud: Cloud) -> None:

@@ -15,8 +15,12 @@ from vaultbell.cli.terminal import facts
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import Misconfigured, SettingsError, TaskMissing, Transient, VaultbellError
 from vaultbell.events import TaskRef
+from vaultbell.handling import Handling
+from vaultbell.history import History
 from vaultbell.inbound import allowed
 from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify
+from vaultbell.past import Past, tempered
+from vaultbell.ringing import Case
 from vaultbell.sources import plain
 
 GOOD = (OutcomeName.SUCCEEDED, OutcomeName.RUNNING)
@@ -49,7 +53,9 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             fault = error  # another project may have it
             continue
         outcome = classify(log, bell.rules, datetime.now(UTC))
-        _print(log, outcome, project.project_id, as_json=options.json)
+        history = History(Handling(bell, bell.cbr, budget, leave=True))
+        (before,) = history.pasts([Case(project, log, outcome)]) if outcome.name not in GOOD else (None,)
+        _print(log, outcome, project.project_id, before, as_json=options.json)
         return 0 if outcome.name in GOOD else 1
     if fault:
         raise fault
@@ -63,21 +69,22 @@ def _saved(bell: Bell, options: argparse.Namespace) -> int:
         return _missing(bell, None, None, options)
     log = found.logs[0]
     outcome = classify(log, bell.rules, found.at or datetime.now(UTC))
-    _print(log, outcome, log.project_id, as_json=options.json)
+    _print(log, outcome, log.project_id, found.past, as_json=options.json)
     return 0 if outcome.name in GOOD else 1
 
 
 def _missing(bell: Bell, task_id: str | None, project_id: str | None, options: argparse.Namespace) -> int:
     missing, reason = OutcomeName.MISSING, "the API knows no such task"
     outcome = Outcome(missing, bell.rules.severity_of(missing), bell.rules.rings(missing), NO_TIME, (reason,))
-    _print(OperationLog.read({"id": task_id}), outcome, project_id, as_json=options.json)
+    _print(OperationLog.read({"id": task_id}), outcome, project_id, None, as_json=options.json)
     return 1
 
 
-def _print(log: OperationLog, outcome: Outcome, project_id: str | None, *, as_json: bool) -> None:
+def _print(log: OperationLog, outcome: Outcome, project_id: str | None, before: Past | None, *, as_json: bool) -> None:
+    outcome = tempered(outcome, before)
     if as_json:
         verdict = {"outcome": outcome.name, "severity": outcome.severity, "reason": outcome.reason}
-        print(json.dumps({**verdict, "operation_log": log.given}, indent=2))
+        print(json.dumps({**verdict, "operation_log": log.given, **(before.data() if before else {})}, indent=2))
         return
     resource = log.extra_info.resource
     rows: dict[str, str | None] = {
@@ -85,6 +92,7 @@ def _print(log: OperationLog, outcome: Outcome, project_id: str | None, *, as_js
         "project": project_id,
         "outcome": f"{outcome.name} ({outcome.severity})",
         "reason": outcome.reason,
+        "past": before.words(log.operation_type, outcome.at) if before else None,
         "what": log.operation_type and notification.what(log),
         "resource": " ".join(part for part in (resource.name, resource.id, resource.type) if part),
         "vault": " ".join(part for part in (log.vault_name, log.vault_id) if part),
