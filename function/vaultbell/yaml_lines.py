@@ -84,8 +84,7 @@ class _Reader:
         return found
 
     def _scalar(self, node: yaml.Node, line: int) -> object:
-        resolved = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]  # stubs
-        if node.tag not in _SCALARS or node.tag not in (_TEXT, resolved):
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS & {_TEXT, self._resolved(node)}:
             self._mistake(line, "tags are not understood here")
             return None
         try:
@@ -94,6 +93,10 @@ class _Reader:
             self._mistake(line, "this is no value: quote it if it is a text")
             return None
         return found
+
+    def _resolved(self, node: yaml.ScalarNode) -> object:
+        """The tag that the value would have without one of its own."""
+        return self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]  # stubs
 
     def _mistake(self, line: int, words: str) -> None:
         self._document.mistakes.append((line, words))
