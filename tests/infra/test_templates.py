@@ -95,6 +95,7 @@ def test_the_example_of_a_file_of_settings_is_one_and_gets_its_secrets() -> None
         values | {"VAULTBELL_CONFIG": str(config), "OS_PROJECT_ID": "0" * 32, "OS_REGION_NAME": "eu-de"}
     )
     assert set(found.channels) == {"oncall", "chat", "mail"}
+    assert [rule.vault for rule in found.watch] == ["prod-*"]
 
 
 def test_the_readme_names_what_is_created() -> None:
@@ -103,7 +104,7 @@ def test_the_readme_names_what_is_created() -> None:
     (actions,) = (of['"actions"'] for of in _outputs() if '"actions"' in of)
     always = re.findall(r"(?:cbr|smn):\w+:\w+", str(actions["value"]))
     events = [name for name in outputs["value"] if not name.startswith("__")]
-    assert len(events) + len(always) == 9
+    assert len(events) + len(always) == 11
     assert [name for name in events + always if f"`{name}`" not in readme] == []
 
 

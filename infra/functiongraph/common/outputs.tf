@@ -80,9 +80,11 @@ output "failure_events" {
 }
 
 output "actions" {
-  description = "All that the function may do: read tasks, and what the platform itself does in its name."
+  description = "All that the function may do: read tasks, vaults where it may watch them, and what the platform does in its name."
   value = concat(
     ["cbr:tasks:get", "cbr:tasks:list"],
+    # `watch` stands in a file of settings, if it does
+    var.config_path == null ? [] : ["cbr:policies:list", "cbr:vaults:list"],
     ["smn:topic:list", "smn:topic:publish"], # the failure destination
     var.kafka == null ? [] : ["dms:instance:get"],
     !var.in_vpc ? [] : [

@@ -83,6 +83,11 @@ run "a_file_of_settings_gets_its_secrets" {
     condition     = jsondecode(opentelekomcloud_fgs_function_v2.this.encrypted_user_data) == { ONCALL_KEY = "its-value" }
     error_message = "the secrets do not arrive"
   }
+
+  assert {
+    condition     = slice(one(opentelekomcloud_identity_role_v3.this[0].statement).action, 0, 4) == tolist(["cbr:tasks:get", "cbr:tasks:list", "cbr:policies:list", "cbr:vaults:list"])
+    error_message = "vaults cannot be watched"
+  }
 }
 
 run "another_period_changes_the_schedule_and_the_windows" {
