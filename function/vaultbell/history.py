@@ -53,7 +53,10 @@ class History:
     def known(self, lines: Sequence[Line]) -> list[Line]:
         """The lines, and in what they tell the past, where it could be found out in time."""
         pasts = iter(self.pasts([line.case for line in lines if line.case]))
-        return [self._with(line.case, next(pasts)) or line if line.case else line for line in lines]
+        return [self._told(line, next(pasts)) if line.case else line for line in lines]
+
+    def _told(self, line: Line, found: Past | None) -> Line:
+        return self._handling.found(line.case, found) if line.case and found else line
 
     def pasts(self, cases: Sequence[Case]) -> list[Past | None]:
         """The past of each; None where it is not known."""
@@ -67,9 +70,6 @@ class History:
             past.of(case.log, case.outcome, one.ended, one.since) if one else None
             for case, one in zip(cases, found, strict=True)
         ]
-
-    def _with(self, case: Case, found: Past | None) -> Line | None:
-        return self._handling.found(case, found) if found else None
 
     def _read(self, cases: Sequence[Case], budget: Budget) -> Mapping[str, _Read]:
         """What there is to know of each incident. Tasks that stand in the same list share it."""
@@ -104,16 +104,21 @@ class History:
         budget, most = (budget, None) if query.since else (budget.capped(SECONDS), ROWS_MOST)
         now, newest_first = bell.now(), True
         oldest: datetime | None = None
+        seen: set[object] = set()
         ended: dict[str, dict[object, Ended]] = {name: {} for name in names}
         try:
             for number, task in enumerate(cbr.list(project, query, budget), start=1):
                 created = task.created_at
+                name = task.id or created
+                if most and name in seen:  # a long list is read twice in places
+                    continue
+                seen.update([name] if most else [])
                 newest_first = newest_first and created is not None and (oldest is None or created <= oldest)
                 oldest = created
                 of_it = ended.get(incident(task, project.project_id))
                 if of_it is not None and (one := Ended.of(task, bell.rules, now)):
-                    of_it[task.id or one.created_at] = one
-                if number == most or (number % PAGE == 0 and not bell.history.take()):
+                    of_it[name] = one
+                if len(seen) == most or (number % PAGE == 0 and not bell.history.take()):
                     break
             else:
                 return {name: _Read(tuple(of_it.values()), query.since) for name, of_it in ended.items()}

@@ -33,10 +33,10 @@ class Ended(NamedTuple):
     @classmethod
     def of(cls, log: OperationLog, rules: Rules, now: datetime) -> Ended | None:
         """None where the task has not ended, or does not say when it was created."""
-        outcome = classify(log, rules, now)
-        if log.created_at is None or outcome.name in (OutcomeName.RUNNING, OutcomeName.OVERDUE):
+        if log.created_at is None or log.status in ("running", "waiting"):
             return None
-        return cls(log.created_at, log.ended_at or came_about(log), outcome.name is OutcomeName.SUCCEEDED)
+        good = log.status == "success" and classify(log, rules, now).name is OutcomeName.SUCCEEDED
+        return cls(log.created_at, log.ended_at or came_about(log), good)
 
 
 @dataclass(frozen=True, slots=True)

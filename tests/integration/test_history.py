@@ -265,6 +265,16 @@ def test_of_a_list_that_is_too_long_no_more_is_said_than_is_known(
         assert told["summary"].endswith("; at least 10 failures in a row; no good backup in the 9 d 1 h before")
 
 
+def test_a_list_of_many_pages_that_is_not_too_long_is_known_whole(
+    cloud: Cloud, receiver: Receiver, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "ROWS_MOST", 32)
+    cloud.page_most = 12  # what is read twice, at the pages' edges and at the end, is not counted twice
+    ask(bell, nights(cloud, "f" * 30)[-1])
+    assert past(data(receiver)[0]) == (30, None)
+    assert data(receiver)[0]["summary"].endswith("; 30th failure in a row; no good backup is on record")
+
+
 def test_of_a_list_that_is_too_long_what_was_read_is_told_where_it_is_enough(
     cloud: Cloud, receiver: Receiver, bell: Bell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
