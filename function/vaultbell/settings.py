@@ -367,6 +367,7 @@ def summary(settings: Settings) -> Object:
         "credentials": next((way for way, given in ways.items() if given), "the platform's"),
         "door": [proof for proof, given in proofs.items() if given] or "open",
         "platform": settings.platform,
+        "watch": len(settings.watch),
         "unfinished": settings.unfinished,
         "time_budget": settings.time_budget,
         "seen_store": host_of(settings.seen_url.get_secret_value()) if settings.seen_url else None,
@@ -404,7 +405,8 @@ def load(environ: Mapping[str, str], *, tells: bool = True, looks: bool = True) 
             if detail["type"] != "too_short" or not inner:
                 raw.mistake(*_in_our_words(detail))
         raise raw.error() from None
-    for path, words in (*(_credential_mistakes(settings) if looks else ()), *_route_mistakes(settings)):
+    credentials = _credential_mistakes(settings) if looks else ()
+    for path, words in (*credentials, *_route_mistakes(settings), *_watch_mistakes(settings)):
         raw.mistake(path, words)
     if raw.mistakes:
         raise raw.error()
@@ -467,6 +469,12 @@ def _credential_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
     ids = [project.project_id for project in settings.projects]
     if len(set(ids)) < len(ids):
         yield ("projects",), "a project is named twice"
+
+
+def _watch_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
+    for at, rule in enumerate(settings.watch[:-1]):
+        if rule.vault == "*":
+            yield ("watch", at), "takes every vault, and the rules after it are never reached"
 
 
 def _route_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:

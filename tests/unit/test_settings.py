@@ -178,6 +178,42 @@ digest_over: 20
     assert rules.repeat_interval == timedelta(hours=12)
 
 
+def test_the_vaults_to_watch_are_named_one_after_the_other(config: WriteConfig) -> None:
+    assert load(HOOK).watch == ()
+    found = load(config(f'{CHANNELS}watch: [{{vault: "prod-*", max_age: 26h}}, {{vault: "*", max_age: 8d}}]'))
+    assert [(rule.vault, rule.max_age) for rule in found.watch] == [
+        ("prod-*", timedelta(hours=26)),
+        ("*", timedelta(days=8)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[]", ["config.yaml:4: watch: at least one is wanted"]),
+        ("{vault: a, max_age: 26h}", ["config.yaml:4: watch: a list is wanted"]),
+        ("[{vault: a}]", ["config.yaml:4: watch[0].max_age: is missing"]),
+        (
+            "[{vault: '', max_age: 26, maxage: 1h}]",
+            ["config.yaml:4: watch[0].vault: is empty", "config.yaml:4: watch[0].maxage: is not known here"],
+        ),
+        (
+            "[{vault: 7, max_age: 400d}]",
+            [
+                "config.yaml:4: watch[0].vault: a text is wanted: quote it",
+                "config.yaml:4: watch[0].max_age: a duration is 90s, 15m, 24h, 7d or seconds, above 0 and 366d at most",
+            ],
+        ),
+        (
+            "[{vault: '*', max_age: 1d}, {vault: a, max_age: 2d}]",
+            ["config.yaml:4: watch[0]: takes every vault, and the rules after it are never reached"],
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_watched_stops_the_start(config: WriteConfig, text: str, wanted: list[str]) -> None:
+    assert mistakes(config(f"{CHANNELS}watch: {text}\n")) == wanted
+
+
 def test_outcomes_are_as_the_design_says_unless_set() -> None:
     rules = load(HOOK).outcomes
     assert [name for name in OutcomeName if not rules.rings(name)] == ["succeeded", "running"]
