@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from desk import Desk, NewDesk
 from standin import Cloud, mock_cloud, serve
 from standin.sinks import Mailbox, Receiver
 
@@ -37,3 +38,9 @@ def mailbox() -> Iterator[Mailbox]:
     """A mailbox on loopback, without TLS or log-in."""
     with Mailbox() as mailbox:
         yield mailbox
+
+
+@pytest.fixture
+def new_desk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> NewDesk:
+    """The command line, with settings that are yet to be named."""
+    return lambda env: Desk(env, monkeypatch, capsys)

@@ -109,9 +109,7 @@ def channels(settings: Settings) -> dict[str, Channel]:
             from vaultbell.channels.apprise import Apprise  # noqa: PLC0415 - few have it
 
             return Apprise([url.get_secret_value() for url in channel.urls], zone)
-        # a channel of this name is the environment's, or it may be the file's
-        setting = "VAULTBELL_ALLOW_PRIVATE or allow_private" if name == "webhook" else "allow_private"
-        way_out = transport(channel.ca_file, channel.proxy, channel.allow_private).named(name, setting)
+        way_out = transport(channel.ca_file, channel.proxy, channel.allow_private).named(name, allowing(name))
         match channel:
             case WebhookChannel():
                 keys = [standard_webhooks.key_of(secret.get_secret_value()) for secret in channel.secrets]
@@ -139,6 +137,12 @@ def channels(settings: Settings) -> dict[str, Channel]:
             if not channel.refreshes
         }
     return ready
+
+
+def allowing(name: str) -> str:
+    """The setting that would let a channel of this name reach private addresses."""
+    # a channel of this name is the environment's, or it may be the file's
+    return "VAULTBELL_ALLOW_PRIVATE or allow_private" if name == "webhook" else "allow_private"
 
 
 def _heartbeat(settings: Settings) -> Callable[[Budget], None]:

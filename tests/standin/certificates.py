@@ -32,15 +32,16 @@ class Certificate(NamedTuple):
 class Authority:
     """A CA: `file` is its certificate, PEM, in this folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lasts: timedelta = HOUR) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA of {folder.name}")])
-        made = self._signed(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0), "key_cert_sign")
+        ca = x509.BasicConstraints(ca=True, path_length=0)
+        made = self._signed(self._name, self._key, ca, "key_cert_sign", lasts=lasts)
         self.file = self._written("ca.pem", made.public_bytes(serialization.Encoding.PEM))
 
-    def certificate(self, host: str = "127.0.0.1") -> Certificate:
-        """A certificate for this host, a name or an address."""
+    def certificate(self, host: str = "127.0.0.1", lasts: timedelta = HOUR) -> Certificate:
+        """A certificate for this host, a name or an address, that ends so long from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         try:
@@ -54,6 +55,7 @@ class Authority:
             "digital_signature",
             x509.SubjectAlternativeName([holder]),
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+            lasts=lasts,
         )
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -70,6 +72,7 @@ class Authority:
         constraints: x509.BasicConstraints,
         use: str,
         *extensions: x509.ExtensionType,
+        lasts: timedelta,
     ) -> x509.Certificate:
         now, ours = datetime.now(UTC), self._key.public_key()
         builder = (
@@ -78,8 +81,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - HOUR)
-            .not_valid_after(now + HOUR)
+            .not_valid_before(min(now, now + lasts) - HOUR)
+            .not_valid_after(now + lasts)
             .add_extension(constraints, critical=True)
             .add_extension(x509.KeyUsage(**{**_NO_USE, use: True}), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

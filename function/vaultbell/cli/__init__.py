@@ -12,11 +12,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vaultbell.cli import completion, consume, explain, lookup, preview, queue, replay, ring, sweep, tail
+from vaultbell.cli import completion, consume, doctor, explain, lookup, preview, queue, replay, ring, sweep, tail
 from vaultbell.cli.terminal import complain, exit_statuses
 from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
 
-COMMANDS = (completion, consume, explain, lookup, preview, queue, replay, ring, sweep, tail)
+COMMANDS = (completion, consume, doctor, explain, lookup, preview, queue, replay, ring, sweep, tail)
 
 DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 3, 130
 
