@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from integration.broker import missing
 from serving import Running, serving
 from standin.sinks import Got, Receiver
 from vaultbell import compose, settings, tracing
@@ -133,6 +136,17 @@ def test_who_scrapes_is_asked_for_the_same_proof_as_who_sends_an_event(place: Pl
     assert requests.get(url, headers={"Authorization": "Bearer wrong"}, timeout=10).status_code == 401
     answer = requests.post(url, headers={"X-Vaultbell-Token": TOKEN}, timeout=10)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+
+
+def test_prometheus_own_tool_finds_nothing_amiss_in_a_scrape(place: Place) -> None:
+    program = shutil.which("promtool")
+    if not program:
+        missing("promtool is not installed (Debian's package prometheus)")
+    text = requests.get(f"{place.function.url}/metrics", params={"token": TOKEN}, timeout=10).text
+    done = subprocess.run(
+        [program, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # The trace

@@ -131,6 +131,7 @@ class Tally:
                 *((LOOK_UP_FAILURES, (reason,)) for reason in REASONS),
                 *((OUTCOMES, ("none", outcome)) for outcome in ("missing", "unverified")),
                 *((SWEEPS, (result,)) for result in ("complete", "unfinished")),
+                *((EVENTS, (door, "500")) for door in ("http", "queue")),
             ):
                 self._numbers[metric].setdefault(labels, 0.0)
 
