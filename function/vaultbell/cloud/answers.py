@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -76,5 +77,5 @@ def _finite(text: str) -> float | None:
 
 
 def _words(answer: Answer) -> str:
-    code = code_of(answer)
-    return f" ({code})" if code else ""
+    code = code_of(answer) or ""  # else it may be anything that the other side has read in our request
+    return f" ({code})" if re.fullmatch(r"[A-Za-z]+(\.[A-Za-z]+)*\.[0-9]{1,8}", code) else ""
