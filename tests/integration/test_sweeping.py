@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
@@ -20,7 +21,7 @@ from standin import Cloud, mock_cloud, serve
 from standin.server import Server
 from standin.sinks import Receiver
 from standin.state import Answer, Order, TimeField, TimeForm
-from vaultbell import compose, pipeline, settings, sweeping
+from vaultbell import compose, history, pipeline, settings, sweeping
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.events import Event
@@ -59,8 +60,12 @@ class House:
     @property
     def told(self) -> list[tuple[str | None, str]]:
         """Which tasks were told, and as what, in turn."""
-        found = [got.json["data"] for got in self.receiver.requests if got.path == "/bell"]
-        return [(told["operation_log"].get("id"), told["outcome"]) for told in found]
+        return [(told["operation_log"].get("id"), told["outcome"]) for told in self.data]
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """What the messages are about, in turn."""
+        return [got.json["data"] for got in self.receiver.requests if got.path == "/bell"]
 
     @property
     def lists(self) -> list[dict[str, str]]:
@@ -578,6 +583,43 @@ def test_a_cloud_inside_the_process_is_not_read_for_ever_either(clock: Clock, re
         bell = compose.app(settings.load({**cloud.env(), "VAULTBELL_WEBHOOK_URL": receiver.url})).bell
         house = House(clock, cloud, receiver, replace(bell, now=cloud.now))
         assert house.sweep(seconds=0.5).status == 503
+
+
+# the past, over two weeks
+
+
+@pytest.mark.parametrize("own_most", [50, 3])
+@pytest.mark.parametrize("order", ["created_desc", "shuffled"])
+def test_a_fleet_is_told_its_past_as_its_own_ledger_has_it(
+    settle: Settle, still: Cloud, monkeypatch: pytest.MonkeyPatch, own_most: int, order: Order
+) -> None:
+    monkeypatch.setattr(history, "OWN_MOST", own_most)
+    still.order = order
+    house = settle()
+    random = Random(7)  # noqa: S311 - the same fleet in every run
+    # failures in a row, and the last good backup
+    servers: dict[str, tuple[int, str | None]] = {f"ecs-{number}": (0, None) for number in range(8)}
+    ledger: dict[str, tuple[int, str | None]] = {}
+    for day in range(14):
+        house.clock.now = START + day * DAY
+        for number, (server, (row, good)) in enumerate(servers.items()):
+            outcome = random.choice([*BAD, "succeeded", "succeeded"]) if number else "failed"  # the first never
+            at = house.clock.now - (10 + number) * HOUR
+            task = ended(still, outcome, at, resource_id=server, operation_type="backup", error_code="", fail_count=...)
+            if outcome == "partial":
+                still.change(task, error_info={"code": "BackupService.0001", "message": "not all"}, updated_at=at)
+            servers[server] = (0, at.isoformat().replace("+00:00", "Z")) if outcome == "succeeded" else (row + 1, good)
+            ledger[task] = servers[server]
+        house.clock.now += 5 * MINUTE
+        assert house.sweep(period="1d", lag=0).status == 200
+    told = {data["operation_log"]["id"]: data for data in house.data}
+    bad = {task: known for task, known in ledger.items() if known[0]}
+    assert told.keys() == bad.keys()
+    for task, (row, good) in bad.items():
+        found = told[task]["failures_in_row"], told[task]["last_good_at"]
+        if found != (row, good):  # a list that goes back a week says no more than it knows
+            assert (own_most, found) == (3, (min(row, 7), None))
+            assert f"at least {found[0]} failures in a row; no good backup in the 7 d" in told[task]["summary"]
 
 
 # a timer over many periods
