@@ -150,11 +150,11 @@ class _Case:
             return ENABLE
         return advice.next_step(last[1].name, last[0].error_info.code) if last else advice.next_step(stale)
 
-    def since(self) -> str | None:
-        """Since when it is at risk, where that is no moment that is known."""
+    def since(self) -> str:
+        """Since when it is at risk, as far as that is known."""
         standing = self.standing
-        if standing.last_good or standing.began:
-            return None
+        if begin := standing.last_good or standing.began:
+            return times.iso(begin)
         if standing.tasks is None and standing.since:
             return f"before {times.plain(standing.since)}"
         return "not known: nothing says when it was put into its vault"
@@ -189,14 +189,13 @@ def of(
     ]
     ours = None if policies is None else [policy for policy in policies if policy.backs_up(vault)]
     case = _Case(standing, when, max_age, attempts, ours)
-    known = good or standing.began
     return notification.of_stale(
         _about(standing, project_id, ours or ()),
         Outcome(
             OutcomeName.STALE,
             rules.severity_of(OutcomeName.STALE),
             True,
-            when.first if known else when.left_out or when.at,
+            when.left_out or when.at,
             tuple(case.reasons()),
         ),
         rules,
@@ -206,7 +205,8 @@ def of(
         region=region,
         facts={
             "max_age": times.span(max_age),
-            **{key: text for key, text in (("next_step", case.next_step()), ("since", case.since())) if text},
+            "since": case.since(),
+            **({"next_step": step} if (step := case.next_step()) else {}),
         },
         past=case.past(),
     )

@@ -83,12 +83,9 @@ def roll(
             goods.setdefault(log.extra_info.resource.id, set()).add(good)
             if log.policy_id:
                 runs.setdefault(log.vault_id, set()).add(good)
+    ordered = {vault_id: tuple(sorted(times)) for vault_id, times in runs.items()}
     return [
-        replace(
-            standing,
-            goods=tuple(sorted(goods.get(resource_id, ()))),
-            runs=tuple(sorted(runs.get(standing.vault.id, ()))),
-        )
+        replace(standing, goods=tuple(sorted(goods.get(resource_id, ()))), runs=ordered.get(standing.vault.id, ()))
         for resource_id, standing in found.items()
     ]
 
@@ -122,7 +119,8 @@ class _Work:
         """All that there is to tell of a project's vaults."""
         budget = self._handling.budget.share(A_TURN)
         watched = self._read(project, lambda: self._watched(project, budget)) or []
-        unsure = [one for one in watched if self._is_unsure(one)]
+        # what no good backup is known of comes last: it is told without more, and an end is not
+        unsure = sorted(filter(self._is_unsure, watched), key=lambda one: not one.standing.goods)
         asked = side_by_side(partial(self._asked, budget), unsure[:ASKED_MOST])
         known = [*(one for one in asked if one), *unsure[ASKED_MOST:]]
         stale = [(one, slot) for one in known if (slot := self._slot(one))]

@@ -478,6 +478,21 @@ def test_routes_match_it_by_its_outcome_vault_resource_and_age(settle: Settle) -
     assert house.told == [("stale", "db-01")]
 
 
+def test_the_longer_it_lasts_the_more_can_hear_of_it(settle: Settle) -> None:
+    routes = """
+      - match: {{last_good_age: ">3d"}}
+        channels: [bell]
+      - channels: []
+"""
+    house = settle(CONFIG.replace("routes: [{{channels: [bell]}}]", f"routes:{routes}"))
+    house.backed_up(DB, STALE_NOW)
+    for day in range(3):
+        house.backed_up(APP, FRESH + day * DAY)
+        house.sweep(START + day * DAY)
+    (got,) = house.receiver.requests
+    assert got.json["data"]["summary"].startswith("No good backup of db-01 for 3 d 2 h")
+
+
 def test_its_severity_is_a_setting_and_it_rings_whatever_else_rings(settle: Settle) -> None:
     house = settle(CONFIG + "outcomes: {{ring: [failed], severity: {{stale: warning}}}}\n")
     house.backed_up(DB, STALE_NOW)

@@ -89,7 +89,7 @@ POLICY = {"id": TASK["policy_id"], "name": "nightly", "enabled": False, **APPLIE
 def silence(*tasks: Mapping[str, Any], **resource: Any) -> Notification:  # noqa: ANN401 - as in a vault of the API
     """What is told of a resource whose backups these tasks were."""
     vault = Vault.read({**VAULT, "resources": [{**SERVER, **resource}]})
-    standing = Standing(vault, vault.resources[0]).asked(map(OperationLog.read, tasks), RULES, NOW)
+    standing = Standing(vault, vault.resources[0]).asked([OperationLog.read({**task}) for task in tasks], RULES, NOW)
     when = staleness.slot(standing, MAX_AGE, Window(NOW - timedelta(days=1), NOW), RULES.repeat_interval)
     assert when
     policies = [Policy.read(POLICY)]

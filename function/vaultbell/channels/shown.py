@@ -103,7 +103,7 @@ def known(notification: Notification, zone: tzinfo | None = None) -> dict[str, s
     shown = {key: text for key, value in told.items() if (text := one_line(value or ""))}
     if shown.get("progress", "").isdecimal():
         shown["progress"] += " %"
-    moments = {key: times.read(shown.get(key)) for key in MOMENTS}
+    moments = {key: times.read(shown.get(key)) for key in (*MOMENTS, "since")}
     if notification.timestamp > NO_TIME and "since" not in notification.facts:
         moments["since"] = notification.timestamp
     return shown | {key: times.plain(time, zone) for key, time in moments.items() if time}
