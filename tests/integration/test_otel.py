@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Pushed
 
-from serving import serving
+from serving import environment, serving
 from standin import Cloud, ports
 from standin.sinks import Receiver
 from vaultbell import compose, observability, pipeline, settings, telemetry, tracing
@@ -62,6 +64,12 @@ def watching(monkeypatch: pytest.MonkeyPatch, signals: Sequence[str] = BOTH, **h
     monkeypatch.setattr(tracing, "_listeners", [tally, push])
     monkeypatch.setattr(tracing, "_recording", "TRACES" in signals)
     return push
+
+
+def patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Wait exactly so long."""
+    for name in ("PATIENCE_LEAST", "PATIENCE_MOST", "PATIENCE_FIRST"):
+        monkeypatch.setattr(otel, name, seconds)
 
 
 def spans(collector: Receiver) -> list[Pushed]:
@@ -135,7 +143,7 @@ def test_every_metric_that_has_a_value_is_pushed_in_the_same_words(
     found = pushed(collector)
     assert found.keys() <= {metric.name for metric in METRICS}
     events, seconds = found["vaultbell_events_total"], found["vaultbell_look_up_seconds"]
-    (point,) = events.sum.data_points
+    (point,) = (point for point in events.sum.data_points if point.as_double)
     assert (values(point.attributes), point.as_double) == ({"door": "http", "status": "200"}, 1)
     assert (events.sum.is_monotonic, events.sum.aggregation_temporality) == (True, CUMULATIVE)
     assert 0 < point.start_time_unix_nano <= point.time_unix_nano
@@ -232,8 +240,7 @@ class Slow:
 
 def test_what_ends_while_something_is_pushed_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
-    monkeypatch.setattr(otel, "PATIENCE_LEAST", 10.0)
-    monkeypatch.setattr(otel, "PATIENCE_MOST", 10.0)
+    patience(monkeypatch, 10.0)
     push = watching(monkeypatch, make=lambda _signals: slow)
     threads = [threading.Thread(target=handled) for _ in range(5)]
     threads[0].start()
@@ -259,8 +266,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 def test_a_collector_that_is_too_slow_is_waited_for_once_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
-    monkeypatch.setattr(otel, "PATIENCE_LEAST", 0.01)
-    monkeypatch.setattr(otel, "PATIENCE_MOST", 0.01)
+    patience(monkeypatch, 0.01)
     push = watching(monkeypatch, make=lambda _signals: slow)
     rests, rest = Counter[str](), push._rest
 
@@ -275,8 +281,7 @@ def test_a_collector_that_is_too_slow_is_waited_for_once_and_then_no_more(monkey
     slow.may.release(2)
     eventually(lambda: slow.took == [1])
     eventually(lambda: not push._pushing)
-    monkeypatch.setattr(otel, "PATIENCE_MOST", 10.0)
-    monkeypatch.setattr(otel, "PATIENCE_LEAST", 10.0)
+    patience(monkeypatch, 10.0)
     handled()  # it answers again: what has waited goes now
     assert slow.took == [1, 20]
 
@@ -311,8 +316,7 @@ def test_settings_that_lead_nowhere_cost_no_event(
 ) -> None:
     for name, value in ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0.1"} | dict(environ)).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(otel, "PATIENCE_LEAST", 10.0)
-    monkeypatch.setattr(otel, "PATIENCE_MOST", 10.0)
+    patience(monkeypatch, 10.0)
     watching(monkeypatch)
     handled()
     warnings = [line for line in map(json.loads, written.getvalue().splitlines()) if line["message"] != "event"]
@@ -321,8 +325,7 @@ def test_settings_that_lead_nowhere_cost_no_event(
 
 def test_spans_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
-    monkeypatch.setattr(otel, "PATIENCE_LEAST", 0.0)
-    monkeypatch.setattr(otel, "PATIENCE_MOST", 0.0)
+    patience(monkeypatch, 0.0)
     push = watching(monkeypatch, make=lambda _signals: slow)
     handled()
     assert slow.begun.acquire(timeout=10)
@@ -364,11 +367,32 @@ def test_the_function_has_pushed_its_event_by_the_time_it_answers(cloud: Cloud, 
             collector.wait_for(2)  # its library is imported with the first event, which does not wait for ever
             assert function.post(event).status_code == 200
             assert {got.path for got in collector.requests} == {"/v1/traces", "/v1/metrics"}
-            assert pushed(collector)["vaultbell_events_total"].sum.data_points[0].as_double == 2
+            counts = [point.as_double for point in pushed(collector)["vaultbell_events_total"].sum.data_points]
+            assert sum(counts) == max(counts) == 2
             traces = {line["trace_id"] for line in function.lines()}
             assert traces == {span.trace_id.hex() for span in spans(collector) if span.name == "event"}
             (last,) = {got.headers["traceparent"].rpartition("-")[2] for got in receiver.requests}
             assert last == "01"
+
+
+def test_a_sweep_of_the_command_line_has_pushed_what_it_did_by_its_end(cloud: Cloud, receiver: Receiver) -> None:
+    task = cloud.outcome("failed")
+    with Receiver() as collector:
+        told = {"VAULTBELL_WEBHOOK_URL": receiver.url, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        for more, pushes in ([], 2), (["--dry-run"], 2):
+            done = subprocess.run(
+                [sys.executable, "-m", "vaultbell.cli", "sweep", "--since", "1h", *more],
+                env=environment(cloud.env() | told),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode, task["id"] in done.stdout) == (1, True), done.stderr
+            assert len(collector.requests) == pushes  # who only looks is not counted
+        assert pushed(collector)["vaultbell_sweep_rows_total"].sum.data_points[0].as_double >= 1
+        (root,) = (span for span in spans(collector) if span.name == "event")
+        assert values(root.attributes)["vaultbell.door"] == "command"
 
 
 def test_a_collector_that_is_not_there_costs_the_ring_nothing(cloud: Cloud, receiver: Receiver) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from vaultbell import compose, settings, sweeping, times
+from vaultbell import compose, observability, settings, sweeping, times, tracing
 from vaultbell.budget import Budget
 from vaultbell.cli import saved
 from vaultbell.cli.terminal import Progress
@@ -43,19 +43,26 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         # windows of a second: as many as there are in that time
         asked = replace(asked, period=FINEST, lag=timedelta(), lookback=max(length // FINEST, 1))
     heard: dict[str, str] = {}
-    bell = compose.bell(settings.load(environ, tells=not options.dry_run))
+    found = settings.load(environ, tells=not options.dry_run)
+    if not options.dry_run:
+        observability.subscribe(found.channels)
+    bell = compose.bell(found)
     bell = saved.overheard(saved.silent(bell) if options.dry_run else bell, heard)
     budget = Budget.of(SECONDS)
     bar = Progress("tasks read")
     handling = Handling(bell, replace(bell.cbr, watch=bar.show), budget, leave=True)
-    try:
-        handling.allowed(asked.project_id)
-        lines, swept = sweeping.sweep(handling, asked)
-    finally:
-        bar.clear()
-    report = Report(tuple(line.result for line in lines), batch=True, swept=swept)
-    if report.status == 200:
-        bell.heartbeat(budget)
+    with tracing.event("command") as event:
+        event.begun(None, budget)
+        try:
+            handling.allowed(asked.project_id)
+            lines, swept = sweeping.sweep(handling, asked)
+        finally:
+            bar.clear()
+        report = Report(tuple(line.result for line in lines), batch=True, swept=swept)
+        if not options.dry_run:
+            event.note(status=report.status, report=report)
+        if report.status == 200:
+            bell.heartbeat(budget)
     if options.json:
         print(json.dumps(saved.report_as_json(report, dry=options.dry_run), indent=2))
     else:

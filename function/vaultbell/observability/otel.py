@@ -21,7 +21,9 @@ from vaultbell.telemetry import log
 from vaultbell.trace_context import SAMPLED
 from vaultbell.tracing import Event, Span
 
-PATIENCE_LEAST, PATIENCE_MOST = 0.25, 1.0  # seconds that an answer waits: the first even when its budget is spent
+# Seconds that an answer waits: the least even where its budget is spent, the most where there is time; and the most of
+# the first one, for which the library is yet to be imported.
+PATIENCE_LEAST, PATIENCE_MOST, PATIENCE_FIRST = 0.25, 1.0, 3.0
 REST_SECONDS = 30.0
 SPANS_MOST = 2_048
 
@@ -54,7 +56,8 @@ class Push:
         if "TRACES" in self._signals and span.trace.flags & SAMPLED:
             self._ended.append(span)
         if isinstance(span, Event):
-            self.flush(min(max(span.deadline - time.monotonic(), PATIENCE_LEAST), PATIENCE_MOST))
+            left, most = span.deadline - time.monotonic(), PATIENCE_MOST if self._collector else PATIENCE_FIRST
+            self.flush(min(max(left, PATIENCE_LEAST), most))
 
     def flush(self, patience: float) -> None:
         """Push what there is, and wait for that, but not longer than so many seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection, Sequence
 from uuid import uuid4
@@ -47,6 +48,7 @@ from vaultbell.report import Receipt, Report
 from vaultbell.tracing import Span
 
 NAME = "vaultbell"
+TIMEOUT_SECONDS = 1.0
 CUMULATIVE = AggregationTemporality.CUMULATIVE
 ANSWERED = ("http", "apig")  # doors at which somebody waits
 
@@ -62,8 +64,10 @@ class Otlp:
         self._status: int | None = None
         session = requests.Session()
         session.hooks["response"].append(self._answered)
-        self._spans = OTLPSpanExporter(session=session) if "TRACES" in signals else None
-        self._metrics = OTLPMetricExporter(session=session) if "METRICS" in signals else None
+        self._spans = OTLPSpanExporter(session=session, timeout=_timeout("TRACES")) if "TRACES" in signals else None
+        self._metrics = (
+            OTLPMetricExporter(session=session, timeout=_timeout("METRICS")) if "METRICS" in signals else None
+        )
         ours = Resource({"service.name": NAME, "service.instance.id": str(uuid4())})
         self._resource = ours.merge(OTELResourceDetector().detect())
         self._ids, self._made = _Ids(), _Made()
@@ -135,6 +139,12 @@ class _Made(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         self.spans.append(span)
+
+
+def _timeout(signal: str) -> float | None:
+    """Seconds for a push and its repeats, unless the variables say (None); their own default outlasts most events."""
+    said = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT") or os.environ.get("OTEL_EXPORTER_OTLP_TIMEOUT")
+    return None if said else TIMEOUT_SECONDS
 
 
 def _name(span: Span) -> str:
