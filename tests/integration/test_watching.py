@@ -16,7 +16,7 @@ import pytest
 from standin import Cloud, serve
 from standin.sinks import Receiver
 from standin.state import TimeField, Where
-from vaultbell import compose, pipeline, settings, watching
+from vaultbell import cli, compose, pipeline, settings, watching
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.events import Event
@@ -619,3 +619,24 @@ def test_two_weeks_of_backups_with_ticks_lost_and_repeated(house: House) -> None
         bodies.setdefault(got.headers["webhook-id"], set()).add(got.body)
     assert {len(found) for found in bodies.values()} == {1}
     assert len(bodies) == 5 + 2 + 2 + 2  # what was told of the silences, their ends, and the two failures
+
+
+def test_the_command_shows_what_would_ring(
+    settle: Settle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    house = settle()
+    now = datetime.now(UTC)
+    house.clock.now = now
+    house.vault["created_at"] = (now - 30 * DAY).isoformat()
+    house.backed_up(DB, now - 30 * HOUR)
+    house.backed_up(APP, now - 3 * DAY)
+    for name, value in {**house.cloud.env(), "VAULTBELL_CONFIG": str(tmp_path / "vaultbell.yaml")}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["sweep", "--since", "24h", "--dry-run"]) == 1
+    lines = sorted(capsys.readouterr().out.splitlines())
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "stale      -  No good backup of app-01 for 2 d 2 h",
+        "stale      -  No good backup of db-01 for 26 h",
+    ]
+    assert "2 would ring" in lines[0]
+    assert house.told == []
