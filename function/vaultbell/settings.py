@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -337,8 +338,8 @@ def _secrets_in(value: object) -> Iterator[str]:
     match value:
         case SecretStr():
             yield (text := value.get_secret_value())
-            if "://" in text:
-                parts = urlsplit(text)
+            with suppress(ValueError):  # a password need not be an address, though it looks like one
+                parts = urlsplit(text if "://" in text else "")
                 beyond = (parts.password or parts.username, parts.path.strip("/"), parts.query)
                 yield from (form for part in beyond if part for form in (part, unquote(part)))
         case AppriseChannel():  # its tokens may stand where others have a host

@@ -745,6 +745,11 @@ channels:
     assert {f"hidden{letter}" for letter in "ABCDEFG"} <= set(secrets)
 
 
+def test_a_secret_may_look_like_an_address_that_is_none() -> None:
+    found = load({**HOOK, "OS_TOKEN": "a://[b", "VAULTBELL_INBOUND_TOKEN": "c://u:p@d/e"})
+    assert {"a://[b", "c://u:p@d/e", "p", "e"} <= set(found.known_secrets())
+
+
 def test_the_log_of_the_start_tells_what_matters() -> None:
     told = summary(load({**HOOK, **MAIL, "VAULTBELL_INBOUND_TOKEN": "x"}))
     assert told["channels"] == {
