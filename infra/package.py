@@ -31,8 +31,12 @@ OUTPUT = TOP / "dist" / "vaultbell-functiongraph.zip"
 
 # What index.py imports, now or when an event asks for it. Flask and the framework are the HTTP server's.
 ROOTS = ("cryptography", "jinja2", "pydantic", "pyyaml", "requests")
-# What some settings ask for besides: more services, and a store that all instances share.
-EXTRAS = ("apprise", "redis")
+# What some settings ask for besides: more services, traces and metrics by OTLP, and a store that all instances share.
+EXTRAS = {
+    "apprise": ("apprise",),
+    "otel": ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
+    "redis": ("redis",),
+}
 
 # The platform: its Python, and the oldest C library that wheels are built for.
 PYTHON = (3, 12)
@@ -248,7 +252,7 @@ def _hash(path: Path) -> dict[str, str]:
 
 def build(output: Path, config: Path | None = None, extras: Sequence[str] = ()) -> list[str]:
     """Write the zip, and `….cdx.json` beside it; what is worth telling about them. Raises PackagingError."""
-    told, roots = [], (*ROOTS, *extras)
+    told, roots = [], (*ROOTS, *(name for extra in extras for name in EXTRAS[extra]))
     with tempfile.TemporaryDirectory() as folder:
         download, code = Path(folder, "wheels"), Path(folder, "code")
         download.mkdir()

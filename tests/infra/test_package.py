@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -103,7 +105,11 @@ def test_the_lock_of_the_extras_holds_the_same_versions() -> None:
     top = FUNCTION.parent
     pins, more = package.locked(top / "requirements.txt"), package.locked(top / "requirements-dev.txt")
     assert pins.items() <= more.items()
-    assert set(package.EXTRAS) <= more.keys()
+    assert {name for names in package.EXTRAS.values() for name in names} <= more.keys()
+    project = tomllib.loads((top / "pyproject.toml").read_text("utf-8"))["project"]
+    for extra, names in package.EXTRAS.items():
+        wanted = project["optional-dependencies"][extra]
+        assert sorted(re.split("[<>=]", one)[0] for one in wanted) == list(names)
 
 
 @pytest.mark.parametrize(
