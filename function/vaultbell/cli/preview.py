@@ -52,31 +52,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: it is written; 1: there is nothing that could be told."""
+    """0: it is written; 1: there is nothing that could be told; 3: something could not be found out."""
     if not (options.event or options.log):
         raise SettingsError("either EVENT_FILE or --log is wanted")
     found = settings.load(environ, tells=False, looks=not options.log)
+    status = 0
     if options.event:
-        messages = _of_event(saved.judged(environ, options.event, options.log))
+        judged = saved.judged(environ, options.event, options.log)
+        messages = _of_event(judged)
+        status = max((3 for line in judged.lines if line.result.error and line.result.status in (500, 503)), default=0)
     else:
         messages = _of_logs(saved.logs_in(options.log), found)
     if not messages:
-        return 1
+        return status or 1
     if options.digest:
         messages = [digest.of(messages)]
     bodies = list(map(_writer(options, found), messages))
     if options.json:
         print(json.dumps([body.as_json() for body in bodies], indent=2))
-        return 0
+        return status
     if sys.stdout.isatty():
         print(*(inert(body.content.decode()) for body in bodies), sep="\n\n")
     else:
         sys.stdout.buffer.write(b"\n".join(body.content for body in bodies))
-    return 0
+    return status
 
 
 def _of_event(found: saved.Judged) -> list[Notification]:
-    """What would be told; where nothing would be, what could be. Raises Transient where that was not found out."""
+    """What would be told; where nothing would be, what could be."""
     for line in found.lines:
         if line.found is None and line.result.error:
             print(f"vaultbell: {one_line(line.result.error[1])}", file=sys.stderr)
