@@ -77,6 +77,7 @@ SEVERITIES = {
     "timed_out": ("critical", True),
     "running": ("info", False),
     "overdue": ("critical", True),
+    "stale": ("critical", True),
     "unknown": ("warning", True),
     "missing": ("warning", True),
     "unverified": ("critical", True),
