@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from desk import Desk, NewDesk
 from standin import Cloud, mock_cloud, serve
 from standin.sinks import Mailbox, Receiver
+
+# What properties are tried with: the same each time, or, with `--hypothesis-profile long`, many more and others.
+settings.register_profile("quick", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile(
+    "long", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("quick")
 
 
 @pytest.fixture
