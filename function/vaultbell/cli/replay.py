@@ -61,9 +61,13 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         for one, total in work:
             done.append(one)
             bar.show(len(done), total)
-    finally:  # also where somebody, or the broker, has ended it half-way
+    except BaseException:  # somebody, or the broker, has ended it half-way
         bar.clear()
-        _show(done, heard, options)
+        if done:
+            _show(done, heard, options)
+        raise
+    bar.clear()
+    _show(done, heard, options)
     return max((one.status for one in done), default=0)
 
 
@@ -144,7 +148,7 @@ def _show(done: Sequence[_Done], heard: Mapping[str, str], options: argparse.Nam
 def _summary(done: Sequence[_Done], *, dry: bool) -> Object:
     """How many events there were, and what became of their tasks."""
     results = [result for one in done for result in one.report.results]
-    events = Counter({0: "handled", 1: "refused", 3: "to come again"}[one.status] for one in done)
+    events = Counter({0: "handled", 1: "refused", 3: "unhandled"}[one.status] for one in done)
     told = Counter(receipt.channel for result in results for receipt in result.receipts if receipt.delivered)
     summary: Object = {
         "events": len(done),
