@@ -1,4 +1,4 @@
-"""What is told: one message for all channels, made of the operation log alone, so that a repeat is the same."""
+"""What is told: one message for all channels, made of the operation log and those before it: a repeat is the same."""
 
 from __future__ import annotations
 
