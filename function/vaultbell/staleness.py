@@ -63,11 +63,12 @@ class Standing:
         return bool(self.runs) and not self.goods and not self.began
 
     def asked(self, tasks: Iterable[OperationLog], rules: Rules, now: datetime) -> Standing:
-        """The same with all its tasks known."""
-        known = {task.id or place: task for place, task in enumerate(tasks)}.values()
+        """The same with all its tasks known, by what a list of them holds. Whatever else is in that does not count."""
+        own = [task for task in tasks if task.extra_info.resource.id in (None, self.resource.id)]
+        known = {task.id or place: task for place, task in enumerate(own)}.values()
         ordered = tuple(sorted(known, key=lambda task: task.created_at or EPOCH))
-        goods = sorted(good for task in ordered if (good := good_at(task, rules, now)))
-        return replace(self, tasks=ordered, goods=tuple(goods))
+        goods = {good for task in ordered if (good := good_at(task, rules, now))}
+        return replace(self, tasks=ordered, goods=tuple(sorted(goods.union(self.goods))))
 
     def before(self, task: OperationLog, good: datetime) -> Standing:
         """The same as it was before this task of it ended well."""

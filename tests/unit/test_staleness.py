@@ -21,6 +21,7 @@ from vaultbell.sweep import Window
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 MAX_AGE, RULES = 26 * HOUR, OutcomeRules()
+LATE = NOW - MAX_AGE - 5 * MINUTE
 COVERED = Window(NOW - 15 * MINUTE, NOW)
 PROJECT = "0123456789abcdef0123456789abcdef"
 DB = {"id": "1dc0ffee-0000-4000-9000-00000000db01", "name": "db-01", "type": "OS::Nova::Server"}
@@ -82,6 +83,13 @@ def test_a_task_that_is_listed_twice_counts_once() -> None:
     assert len(standing(failed, failed).tasks or ()) == 1
 
 
+def test_a_list_of_its_tasks_that_holds_others_or_too_few_silences_nothing_and_rings_for_nothing() -> None:
+    fresh, other = NOW - HOUR, {"extra_info": {"resource": {"id": "r2"}}}
+    assert slot(standing(task(LATE), task(fresh, **other)))
+    known = Standing(vault(), standing().resource, goods=(fresh,)).asked([], RULES, NOW)
+    assert known.last_good == fresh
+
+
 @pytest.mark.parametrize("created", [NOW - MAX_AGE - 5 * MINUTE, NOW - MAX_AGE - 5 * MINUTE - 3 * DAY])
 def test_what_was_never_tried_counts_from_the_making_of_its_vault(created: datetime) -> None:
     found = slot(standing(created=created))
@@ -128,7 +136,6 @@ def mail(told: Notification) -> list[str]:
     return str(body.get_content()).partition("Where to look")[0].strip().splitlines()
 
 
-LATE = NOW - MAX_AGE - 5 * MINUTE
 LOOK = "Look in the console whether the policy's schedule still runs and includes the resource."
 ERROR = {"error_info": {"code": "BackupService.7102", "message": "The server is stopped."}}
 
