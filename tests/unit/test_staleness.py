@@ -84,8 +84,8 @@ def test_a_task_that_is_listed_twice_counts_once() -> None:
 
 
 def test_a_list_of_its_tasks_that_holds_others_or_too_few_silences_nothing_and_rings_for_nothing() -> None:
-    fresh, other = NOW - HOUR, {"extra_info": {"resource": {"id": "r2"}}}
-    assert slot(standing(task(LATE), task(fresh, **other)))
+    fresh = NOW - HOUR
+    assert slot(standing(task(LATE), task(fresh, extra_info={"resource": {"id": "r2"}})))
     known = Standing(vault(), standing().resource, goods=(fresh,)).asked([], RULES, NOW)
     assert known.last_good == fresh
 
