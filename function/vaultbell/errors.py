@@ -72,9 +72,13 @@ class Permanent(VaultbellError):
 
 
 class Misconfigured(VaultbellError):
-    """Our settings, credentials or rights do not do. `cause` is a short stable word: it names the incident."""
+    """Our settings, credentials or rights do not do. `cause` is a short stable word: it names the incident.
+
+    `project_id` is the project for which they do not, where that is one of several.
+    """
 
     code = "misconfigured"
+    project_id: str | None = None
 
     def __init__(self, message: str, *, cause: str = "settings", status: int | None = None, reason: str = "") -> None:
         super().__init__(message, status=status, reason=reason)

@@ -30,6 +30,8 @@ YOUNG_AGAIN = 60.0  # seconds until such an event is asked to come again, at mos
 SECOND_LOOK = 3.0  # seconds until a missing task is looked up once more
 RUNNING_AGAIN = 120.0  # seconds until the event of a task that still runs is asked to come again
 
+Fault = Transient | Misconfigured
+
 
 @dataclass(frozen=True, slots=True)
 class Handling:
@@ -133,7 +135,10 @@ class Handling:
         self, error: Misconfigured, known: Result, region: str | None = None, at: datetime | None = None
     ) -> Line:
         """We cannot see: somebody must hear of it; and the event comes again."""
-        answer = replace(known, action=Action.RETRY, status=500, error=(error.code, error.message))
+        project_id = known.project_id or error.project_id
+        answer = replace(
+            known, action=Action.RETRY, status=500, project_id=project_id, error=(error.code, error.message)
+        )
         return self._blind(error.cause, "Backups cannot be verified", error.message, answer, region, at)
 
     def alarm(self, alarm: Alarm) -> Line:
@@ -190,7 +195,7 @@ class Handling:
 
     def _look_up(self, task: TaskRef, projects: Sequence[Project]) -> tuple[Project, OperationLog]:
         """The task, from the first project that has it; it is missing only if each one was asked and had it not."""
-        fault: Transient | Misconfigured | None = None
+        fault: Fault | None = None
         for second in (False, True):
             for project in projects:
                 try:
@@ -198,7 +203,7 @@ class Handling:
                 except TaskMissing:
                     continue
                 except (Transient, Misconfigured) as error:
-                    fault = error
+                    fault = graver(fault, error, project)
             if fault:
                 raise fault
             if second or age_of(task, self.bell.now()) is not None:
@@ -217,6 +222,15 @@ class Handling:
     def _verdict(self, name: OutcomeName, at: datetime, reason: str) -> Outcome:
         rules = self.bell.rules
         return Outcome(name, rules.severity_of(name), rules.rings(name), at, (reason,))
+
+
+def graver(known: Fault | None, error: Fault, project: Project) -> Fault:
+    """Of the faults of several projects the one that is told: what somebody has to put right, with its project."""
+    if isinstance(known, Misconfigured):
+        return known
+    if isinstance(error, Misconfigured):
+        error.project_id = project.project_id
+    return error
 
 
 def age_of(hint: TaskRef | Search, now: datetime) -> timedelta | None:

@@ -11,7 +11,7 @@ from vaultbell.cloud.cbr import Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, Misconfigured, Transient
 from vaultbell.events import Search
-from vaultbell.handling import SECOND_LOOK, Handling, age_of
+from vaultbell.handling import SECOND_LOOK, Fault, Handling, age_of, graver
 from vaultbell.inbound import Project
 from vaultbell.outcome import came_about, classify
 from vaultbell.report import Action, Result
@@ -43,7 +43,7 @@ def search(handling: Handling, hint: Search) -> list[Line]:
 
 
 def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> list[tuple[Project, OperationLog]]:
-    fault: Transient | Misconfigured | None = None
+    fault: Fault | None = None
     for second in (False, True):
         now = handling.bell.now()
         for project in projects:
@@ -53,7 +53,7 @@ def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> lis
                     if matching := meant(hint, hint.time or now, chain.from_iterable(lists)):
                         return [(project, log) for log in matching]
             except (Transient, Misconfigured) as error:
-                fault = error
+                fault = graver(fault, error, project)
         if fault:
             raise fault
         if second or age_of(hint, now) is not None:

@@ -9,7 +9,8 @@ It prints {"url": …} as one line when it is ready, and serves until it is stop
   POST /_standin/policies  add a policy: {"name": "daily", "enabled": false, "vaults": ["id of a vault"], …}; answers it
   POST /_standin/faults    {"where": "iam|show|list|vaults|policies|any", "kind": …, "times": 1 or null, …}; the
                            kinds: status, hang, hang_body, reset, truncate, trickle, garbage, not_json, wrong_id,
-                           no_log, expired_token, auth_500, redirect, huge; the rest as Cloud.fault takes it
+                           no_log, expired_token, auth_500, redirect, huge, password_expired, user_locked, no_role,
+                           key_disabled, key_locked, forbidden; the rest as Cloud.fault takes it
   POST /_standin/clock     {"advance": seconds}
   POST /_standin/reset     forget tasks, vaults, policies, tokens, faults and requests
   GET  /_standin/requests  what was asked, how often, and how many tokens were issued

@@ -15,12 +15,12 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qsl, quote, unquote
 from uuid import uuid4
 
 from standin import logs
-from standin.state import FILTERS, PAGE_MOST, WIRE_KINDS, Answer, Cloud, Fault, Request
+from standin.state import FILTERS, PAGE_MOST, WIRE_KINDS, Answer, Cloud, Fault, Refusal, Request
 
 STATUSES = ("success", "skipped", "failed", "running", "timeout", "waiting")
 TYPES = (*logs.FAILURES, "migrate_resources")
@@ -41,7 +41,7 @@ def answer(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[st
     fault = cloud.take_fault(where)
     reply = _spoilt(cloud, fault, where) if fault else None
     if reply is None:
-        reply = _healthy(cloud, method, path, query, headers, body)
+        reply = _healthy(cloud, where, method, path, query, headers, body)
     if fault and fault.kind in WIRE_KINDS:
         reply = reply._replace(fault=fault)
     if fault and fault.kind == "wrong_id" and where == "show" and reply.status == 200:
@@ -52,7 +52,9 @@ def answer(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[st
     return reply
 
 
-def _healthy(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
+def _healthy(
+    cloud: Cloud, where: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+) -> Answer:
     if path == "/v3/auth/tokens":
         return _log_in(cloud, query, body) if method == "POST" else _error(405, "IAM.0005", "No such method.")
     found = _SHOW.fullmatch(path) or _LIST.fullmatch(path) or _VAULTS.fullmatch(path)
@@ -63,6 +65,8 @@ def _healthy(cloud: Cloud, method: str, path: str, query: str, headers: Mapping[
     project_id, *rest = found.groups()
     if refused := _refusal(cloud, project_id, method, path, query, headers, body):
         return refused
+    if (project_id, where) in cloud.forbidden:
+        return _refused("forbidden")
     if rest == ["vaults"]:
         return _vaults(cloud, project_id, query)
     if rest == ["policies"]:
@@ -88,8 +92,8 @@ def _log_in(cloud: Cloud, query: str, body: bytes) -> Answer:
         return _iam_error(400, "IAM.0007", "Bad Request", "The request is malformed.")
     if not right:
         return _iam_error(401, "IAM.0001", "Unauthorized", "The user name or password is wrong.")
-    if scope is not None and project_id is None:
-        return _iam_error(403, "IAM.0003", "Forbidden", "The user has no role in this project.")
+    if scope is not None and (project_id is None or (project_id, "iam") in cloud.forbidden):
+        return _refused("no_role")
     text, token = cloud.issue(project_id)
     said: dict[str, Any] = {
         "methods": ["password"],
@@ -125,6 +129,8 @@ def _refusal(
     wrong = "Incorrect IAM authentication information: "
     if "authorization" in headers:
         cause = _signature_fault(cloud, project_id, method, path, query, headers, body)
+        if cloud.locks(headers["authorization"].partition("Access=")[2].partition(",")[0], right=not cause):
+            return _refused("key_locked")
         refused = _error(401, "APIGW.0301", wrong + cause)
         refused.headers["Date"] = format_datetime(cloud.now(), usegmt=True)
         return refused if cause else None
@@ -262,6 +268,8 @@ def _spoilt(cloud: Cloud, fault: Fault, where: str) -> Answer | None:
             return _error(500, "BackupService.9998", "The log-in could not be verified.")
         case "redirect":
             return Answer(int(args.get("status", 302)), {"Location": args.get("url", cloud.cbr_url)}, b"")
+        case refusal if refusal in get_args(Refusal):
+            return _refused(refusal)
         case "huge":
             return _json(200, {"operation_log": {"padding": "x" * int(args.get("megabytes", 16) * 2**20)}})
         case _:
@@ -295,6 +303,24 @@ def _control(cloud: Cloud, method: str, path: str, body: bytes) -> Answer:
     return _json(200, {"now": _zulu(cloud.now())})
 
 
+def _refused(refusal: str) -> Answer:
+    """What a log-in, or a request, is answered when this has become of who asks."""
+    wrong = "Incorrect IAM authentication information: "
+    match refusal:
+        case "password_expired":
+            return _iam_error(401, 401, "Unauthorized", "The password is expired.")
+        case "user_locked":
+            return _iam_error(401, 401, "Unauthorized", "The user is locked. Try again after 15 minutes.")
+        case "no_role":
+            return _iam_error(403, "IAM.0003", "Forbidden", "The user has no role in this project.")
+        case "key_disabled":
+            return _error(401, "APIGW.0301", wrong + "ak not exist")
+        case "key_locked":
+            return _error(401, "APIGW.0301", wrong + "AK access failed to reach the limit,forbidden.")
+        case _:
+            return _error(403, "APIGW.0302", "The IAM user is not authorized to access the API.")
+
+
 def _json(status: int, body: object, headers: Mapping[str, str] | None = None) -> Answer:
     return Answer(status, {"Content-Type": "application/json", **(headers or {})}, json.dumps(body).encode())
 
@@ -303,7 +329,7 @@ def _error(status: int, code: str, message: str) -> Answer:
     return _json(status, {"error_code": code, "error_msg": message, "request_id": uuid4().hex})
 
 
-def _iam_error(status: int, code: str, title: str, message: str) -> Answer:
+def _iam_error(status: int, code: str | int, title: str, message: str) -> Answer:
     return _json(status, {"error": {"code": code, "message": message, "title": title}})
 
 

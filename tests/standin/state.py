@@ -28,7 +28,8 @@ TimeField = Literal["created_at", "started_at", "updated_at", "ended_at"]
 TimeForm = Literal["offset", "naive"]
 Where = Literal["iam", "show", "list", "vaults", "policies", "any"]
 WireKind = Literal["hang", "hang_body", "reset", "truncate", "trickle", "garbage"]
-SaidKind = Literal["status", "not_json", "wrong_id", "no_log", "expired_token", "auth_500", "redirect", "huge"]
+Refusal = Literal["password_expired", "user_locked", "no_role", "key_disabled", "key_locked", "forbidden"]
+SaidKind = Literal["status", "not_json", "wrong_id", "no_log", "expired_token", "auth_500", "redirect", "huge", Refusal]
 Kind = Literal[WireKind, SaidKind]
 WIRE_KINDS = get_args(WireKind)
 ENDED = ("success", "failed", "timeout", "skipped")
@@ -37,6 +38,7 @@ FILTERS = ("status", "operation_type", "vault_id", "vault_name", "resource_id", 
 PROJECT = "0123456789abcdef0123456789abcdef"
 PAGE_MOST = 1000
 VIEWS_MOST = 64
+WRONG_MOST, LOCKED = 5, timedelta(minutes=5)  # "Common Errors Related to IAM Authentication Information"
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -138,6 +140,9 @@ class Cloud:
     from then on (`offset`: milliseconds and +00:00, `naive`: microseconds and no zone), `token_life`, and
     `between_pages`, which is called after each answer of the list.
 
+    `forbidden` are rights that are lost: pairs of a project and what is asked of it (`iam`, `show`, `list`, …). A key
+    whose signature was wrong more than five times in a row is locked for five minutes; `wrong` holds how often it was.
+
     `vaults` and `policies` are the API's own JSON, by id: what is changed in them is what is answered from then on.
     """
 
@@ -154,6 +159,7 @@ class Cloud:
         self.projects = {project_id: region}  # id: name
         self.users = {(self.domain, self.user_name): self.password}
         self.keys: dict[str, tuple[str, str | None]] = {"STANDINACCESSKEY": ("standin-secret-key", None)}
+        self.forbidden: set[tuple[str, Where]] = set()
         self.order: Order = "created_desc"
         self.time_field: TimeField = "created_at"
         self.time_form: TimeForm = "offset"
@@ -172,6 +178,7 @@ class Cloud:
             self.policies: dict[str, Log] = {}
             self.tokens: dict[str, Token] = {}
             self.tokens_issued = 0
+            self.wrong: dict[str, tuple[int, datetime]] = {}  # by key: how many in a row, and when the last one
             self.requests: list[Request] = []
             self.counts: Counter[str] = Counter()  # of answers, by iam, show, list, vaults, policies and other
             self.faults: list[Fault] = []
@@ -213,6 +220,16 @@ class Cloud:
             token = "MII" + base64.b64encode(self.random.randbytes(1500)).decode()
             self.tokens[token] = Token(project_id, self.now() + self.token_life)
             return token, self.tokens[token]
+
+    def locks(self, access: str, *, right: bool) -> bool:
+        """Note that a request was signed by this key; whether that is locked: then a right signature does not count."""
+        with self.lock:
+            wrong, last = self.wrong.get(access, (0, self.now()))
+            if wrong > WRONG_MOST and self.now() - last < LOCKED:
+                return True
+            before = 0 if wrong > WRONG_MOST else wrong
+            self.wrong[access] = (0 if right else before + 1, self.now())
+            return False
 
     def revoke(self) -> None:
         """Let all tokens end now."""

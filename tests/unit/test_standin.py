@@ -334,6 +334,30 @@ def test_a_token_must_be_right_fresh_and_of_the_project(still: Cloud) -> None:
     assert get(still, "", x_auth_token=kept)[0] == 401
 
 
+def test_rights_can_be_lost_one_by_one(still: Cloud) -> None:
+    task = still.add()["id"]
+    still.forbidden.add((still.project_id, "list"))
+    assert (get(still)[0], get(still, f"/{task}")[0]) == (403, 200)
+    still.forbidden.add((still.project_id, "iam"))
+    assert log_in(still, id=still.project_id).status == 403
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "status"),
+    [
+        ("iam", "password_expired", 401),
+        ("iam", "user_locked", 401),
+        ("iam", "no_role", 403),
+        ("list", "key_disabled", 401),
+        ("list", "key_locked", 401),
+        ("list", "forbidden", 403),
+    ],
+)
+def test_whoever_asks_can_be_turned_away(still: Cloud, where: Where, kind: Kind, status: int) -> None:
+    still.fault(where, kind)
+    assert (log_in(still).status if where == "iam" else get(still)[0]) == status
+
+
 def test_a_project_does_not_show_the_tasks_of_another(still: Cloud) -> None:
     other = still.add(project_id=OTHER)
     assert get(still, f"/{other['id']}")[0] == 404
@@ -368,6 +392,22 @@ def test_signed_requests_are_verified(
     if status == 200:
         assert get(still, "", query + "&offset=1", **sent)[0] == 401
         assert get(still, "", query, **{**sent, "host": "elsewhere"})[0] == 401
+
+
+def test_a_key_that_was_wrong_too_often_is_locked_for_five_minutes(still: Cloud) -> None:
+    def ask(secret: str) -> int:
+        keys = signing.KeyPair("STANDINACCESSKEY", secret)
+        url = f"https://cbr.example.com/v3/{still.project_id}/operation-logs"
+        return get(still, **{k.lower(): v for k, v in signing.headers(keys, "GET", url, still.now()).items()})[0]
+
+    assert [ask("wrong") for _ in range(5)] == [401] * 5
+    assert ask(SECRET) == 200
+    assert [ask("wrong") for _ in range(6)] == [401] * 6
+    assert ask(SECRET) == 401
+    still.advance(299)
+    assert ask(SECRET) == 401
+    still.advance(1)
+    assert ask(SECRET) == 200
 
 
 # faults, on the wire

@@ -190,6 +190,8 @@ class Cbr:
         if _unauthenticated(answer) and self.credentials.renew(project, proof, answer.headers):
             proof = self.credentials.headers("GET", base + path, project, budget)
             answer = self._send(base, path, proof, budget)
+            if _unauthenticated(answer):
+                self.credentials.renew(project, proof, answer.headers)
         return answer
 
     def _send(self, base: str, path: str, proof: Mapping[str, str], budget: Budget) -> Answer:

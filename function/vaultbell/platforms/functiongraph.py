@@ -7,6 +7,7 @@ raised, and the platform invokes the function anew or, in the end, hands the eve
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from vaultbell.platforms import answer, door
 from vaultbell.platforms.answer import Answer
 from vaultbell.report import Object, Report
 from vaultbell.sources.pubsub import from_base64
-from vaultbell.telemetry import log_crash, log_report
+from vaultbell.telemetry import log, log_crash, log_report
 
 APIG_WAITS = 4.5  # seconds: the trigger's default is 5
 FOREVER = 86_400_000  # milliseconds: no limit of the platform is known
@@ -186,9 +187,13 @@ def _given(context: FunctionContext, getter: str) -> str | None:
 
 
 def _asked(context: FunctionContext, getter: str) -> object:
-    """What the context says; None where it has no such getter, as those of local runtimes."""
+    """What the context says; None where it has no such getter, as those of local runtimes, or where that fails."""
     found = getattr(context, getter, None)
-    return found() if callable(found) else None
+    try:
+        return found() if callable(found) else None
+    except Exception as error:  # noqa: BLE001 - a runtime's, of any kind: without an agency we are blind, and say so
+        log(logging.WARNING, "the platform's context fails", getter=getter, error=type(error).__name__)
+        return None
 
 
 def _written(answer: Answer) -> Object:
