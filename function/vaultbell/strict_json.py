@@ -9,7 +9,7 @@ from vaultbell.errors import InvalidEvent
 from vaultbell.report import JSON, Object
 
 DEEPEST = 64  # events lie a few levels deep; what Python itself would bear depends on who asks
-HOLDERS_MOST = 100_000  # objects and lists: they are what takes many times the room of its text
+MOST = 200_000  # commas, and twice the objects and lists: what takes many times the room of its text
 
 
 def loads(body: bytes | str) -> JSON:
@@ -17,8 +17,8 @@ def loads(body: bytes | str) -> JSON:
     try:
         text = body if isinstance(body, str) else body.decode("utf-8-sig")
         holders = text.count("{") + text.count("[")
-        if holders > HOLDERS_MOST:
-            raise InvalidEvent("the JSON has too many objects and lists", status=413, code="too_large")
+        if text.count(",") + 2 * holders > MOST:
+            raise InvalidEvent("the JSON has too many values", status=413, code="too_large")
         value: JSON = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
         if holders > DEEPEST:  # else it cannot be deeper
             _measure(value)
