@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import IO
 
 import pytest
@@ -58,13 +59,14 @@ class Deployed:
 def deployed(
     settings: Mapping[str, str],
     shell: str = "",
+    before: Sequence[str] = (),
     out: int | IO[bytes] = subprocess.DEVNULL,
     err: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Iterator[Deployed]:
-    """Run it until the end; `shell` are a shell's words for what becomes of its streams."""
+    """Run it until the end; `shell` are a shell's words for what becomes of its streams, `before` what runs it."""
     port = ports.unused()
     env = environment(settings) | {"HOST": "127.0.0.1", "PORT": str(port), "THREADS": "8"}
-    command = [*(["sh", "-c", f'exec "$@" {shell}', "sh"] if shell else []), *image_command()]
+    command = [*before, *(["sh", "-c", f'exec "$@" {shell}', "sh"] if shell else []), *image_command()]
     with subprocess.Popen(command, env=env, stdout=out, stderr=err) as process:
         running = Deployed(f"http://127.0.0.1:{port}", process)
         try:
@@ -153,6 +155,28 @@ def test_with_nobody_who_reads_its_log_it_rings_all_the_same(
     os.close(reader)
     with deployed(settings, out=writer, err=writer) as function:
         os.close(writer)
+        rings(function, cloud, receiver)
+
+
+def image_settings() -> dict[str, str]:
+    """What the image sets in the environment, but for its own places."""
+    (said,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
+    found = dict(re.findall(r"(\w+)=(\S+)", said))
+    return {name: value for name, value in found.items() if not name.endswith("PATH")}
+
+
+def test_on_a_machine_whose_disks_are_full_the_image_starts_and_rings(
+    settings: dict[str, str], cloud: Cloud, receiver: Receiver
+) -> None:
+    full = "mount -t tmpfs -o size=4k full /tmp && mount --bind /tmp /var/tmp && ! dd if=/dev/zero of=/tmp/full 2>&-"
+    if (
+        not Path(image_settings()["TMPDIR"]).is_dir()
+        or subprocess.run(["unshare", "-m", "sh", "-c", full], check=False).returncode
+    ):
+        pytest.skip("no file system can be mounted here, or there is none in memory")
+    with deployed(
+        settings | image_settings(), before=["unshare", "-m", "sh", "-c", f'{full}; cd /proc; exec "$@"', "sh"]
+    ) as function:
         rings(function, cloud, receiver)
 
 
