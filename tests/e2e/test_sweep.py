@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -246,6 +248,107 @@ def test_a_dry_run_prints_what_would_ring_and_tells_nobody(shell: Shell) -> None
     (would,) = json.loads(output)["results"]
     assert (would["operation_log_id"], would["channels"]) == (task, ["webhook"])
     assert "action" not in would
+
+
+def test_a_rehearsal_says_how_often_a_day_each_channel_would_ring_and_by_which_route(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "vaultbell.yaml"
+    config.write_text(REHEARSED.replace("{url}", shell.receiver.url))
+    monkeypatch.delenv("VAULTBELL_WEBHOOK_URL")
+    monkeypatch.setenv("VAULTBELL_CONFIG", str(config))
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    for days in (3, 2, 1):  # the third in a row wakes somebody
+        ended(shell.cloud, "failed", today - days * DAY + HOUR, resource_id="db", resource_name="db")
+    good = ended(shell.cloud, "succeeded", today - DAY + 2 * HOUR, resource_id="db", resource_name="db")
+    status, output, error = shell.sweep("--since", "5d", "--dry-run")
+    assert (status, error, shell.receiver.requests) == (1, "", [])
+    lines = output.splitlines()
+    assert [line.rpartition(" → ")[2] for line in lines[:4]] == [
+        "chat (route 2)",
+        "chat (route 2)",
+        "oncall (fallback: chat) (route 1)",
+        "oncall",
+    ]
+    assert lines[0].startswith(f"{today - 3 * DAY + HOUR:%Y-%m-%d %H:%M} UTC  failed     ")
+    assert "third failure in a row" in lines[2]
+    assert good in lines[3]
+    assert "succeeded: this closes" in lines[3]
+    assert [line.split() for line in lines[5:14]] == [
+        ["day", "rings", "chat", "oncall"],
+        ["--------------", "-----", "----", "------"],
+        *([f"{today - days * DAY:%Y-%m-%d}", f"{today - days * DAY:%a}", *row.split()] for days, row in TABLE.items()),
+        ["in", "all", "4", "2", "2"],
+    ]
+    assert lines[14].split() == ["a", "day", "0.8", "0.4", "0.4"]
+    status, output, _ = shell.sweep("--since", "5d", "--dry-run", "--json")
+    report = json.loads(output)
+    assert [(result["routes"], result["channels"]) for result in report["results"]] == [
+        ([2], ["chat"]),
+        ([2], ["chat"]),
+        ([1], ["oncall"]),
+        ([], ["oncall"]),
+    ]
+    assert report["days"][-2] == {"day": f"{today - DAY:%Y-%m-%d}", "rings": 2, "messages": {"oncall": 2}}
+
+
+REHEARSED = """
+channels:
+  chat:   {type: webhook, url: "{url}/chat"}
+  oncall: {type: webhook, url: "{url}/page", resolve: true}
+routes:
+  - match: {failures_in_row: ">=3"}
+    channels: [oncall]
+    fallback: chat
+  - channels: [chat]
+"""
+TABLE = {5: "0 0 0", 4: "0 0 0", 3: "1 1 0", 2: "1 1 0", 1: "2 0 2", 0: "0 0 0"}
+
+
+def test_a_picture_shows_a_line_a_resource_and_a_mark_a_task(shell: Shell, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    hostile = "<script>&\"' ]]> \x1b[2J \ufffe \ud800 \u202e" + "x" * 100
+    for turn, outcome in enumerate(("failed", "succeeded", "partial")):
+        ended(shell.cloud, outcome, now - (turn + 1) * HOUR, resource_id="evil", resource_name=hostile)
+    ended(shell.cloud, "succeeded", now - HOUR, resource_id="db", resource_name="db-01")
+    ended(shell.cloud, "overdue", now - HOUR, resource_id="db", resource_name="db-01")
+    ended(shell.cloud, "failed", now - 30 * HOUR, resource_id="old", resource_name="old")
+    file = tmp_path / "time.svg"
+    assert shell.sweep("--since", "24h", "--dry-run", "--svg", str(file))[0] == 1
+    svg = ElementTree.fromstring(file.read_text("utf-8"))  # noqa: S314 - it is our own
+    space = "{http://www.w3.org/2000/svg}"
+    names = [
+        text.findtext(f"{space}title") for text in svg.iter(f"{space}text") if text.find(f"{space}title") is not None
+    ]
+    assert [str(name)[:9] for name in names] == ["<script>&", "db-01"]  # those first for which most would ring
+    marks = [group.findtext(f"{space}title") or "" for group in svg.iter(f"{space}g")]
+    assert len(marks) == 5
+    assert sum("tells webhook" in mark for mark in marks) == 3
+    assert "script" not in {element.tag.removeprefix(space) for element in svg.iter()}
+    assert not set("\x1b\ufffe\ud800\u202e") & set(file.read_text("utf-8"))
+    words = {text.text for text in svg.iter(f"{space}text")}
+    assert {"succeeded", "partial", "failed", "overdue", "would have rung"} <= words
+    assert not {"skipped", "timed_out"} & words
+    assert shell.receiver.requests == []
+
+
+def test_a_picture_is_of_a_rehearsal_alone_and_has_to_be_written_somewhere(shell: Shell, tmp_path: Path) -> None:
+    status, _, error = shell.sweep("--svg", str(tmp_path / "time.svg"))
+    assert (status, "--dry-run" in error) == (2, True)
+    status, _, error = shell.sweep("--dry-run", "--svg", str(tmp_path / "none" / "time.svg"))
+    assert (status, error) == (2, "vaultbell: the picture cannot be written: No such file or directory\n")
+
+
+def test_what_cannot_be_read_is_told_in_a_rehearsal_too(shell: Shell) -> None:
+    task = ended(shell.cloud, "failed", datetime.now(UTC) - HOUR)
+    shell.cloud.fault("list", "status", None, status=403, after=5)
+    status, output, error = shell.sweep("--since", "24h", "--dry-run")
+    assert (status, task in output, "403" in error) == (3, True, True)
+    shell.cloud.heal()
+    shell.cloud.fault("list", "status", None, status=403)
+    status, output, _ = shell.sweep("--since", "24h", "--dry-run", "--json")
+    assert (status, json.loads(output)["results"][0]["outcome"]) == (3, "unverified")
+    assert shell.receiver.requests == []
 
 
 def test_a_dry_run_needs_no_channel(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if bool(options.files) == bool(options.dead_letters) or bool(options.dead_letters) != bool(options.queue):
         raise SettingsError("either FILEs are wanted, or --dead-letters and --queue")
     found = settings.load(environ, tells=not options.dry_run)
-    heard: dict[str, str] = {}
+    heard: saved.Heard = {}
     bell = compose.bell(found)
     bell = saved.overheard(saved.silent(bell) if options.dry_run else bell, heard)
     if options.dead_letters:
@@ -126,7 +126,7 @@ def _handled(bell: Bell, event: Event | bytes, seconds: float) -> Report:
         return Report((Result(Action.RETRY, 500, error=("internal", "an error of Vaultbell itself")),))
 
 
-def _show(done: Sequence[_Done], heard: Mapping[str, str], options: argparse.Namespace) -> None:
+def _show(done: Sequence[_Done], heard: saved.Heard, options: argparse.Namespace) -> None:
     summary = _summary(done, dry=options.dry_run)
     if options.json:
         events: list[JSON] = [

@@ -141,16 +141,19 @@ class Nobody:
         return Taken()
 
 
+Heard = dict[str, Notification]
+
+
 class Overheard:
     """A channel whose messages are noted down by their task, or, where they name none, by their incident."""
 
-    def __init__(self, heard: dict[str, str], channel: Channel) -> None:
+    def __init__(self, heard: Heard, channel: Channel) -> None:
         self._heard = heard
         self._channel = channel
 
     def send(self, notification: Notification, budget: Budget) -> Taken:
         """Tell it once, as any channel does."""
-        self._heard[notification.facts.get("operation_log_id") or notification.incident] = notification.summary
+        self._heard[notification.facts.get("operation_log_id") or notification.incident] = notification
         return self._channel.send(notification, budget)
 
 
@@ -160,7 +163,7 @@ def silent(bell: Bell) -> Bell:
     return replace(bell, channels=channels, heartbeat=lambda _budget: None, digest_over={})
 
 
-def overheard(bell: Bell, heard: dict[str, str]) -> Bell:
+def overheard(bell: Bell, heard: Heard) -> Bell:
     """The bell, and what it says, by task."""
     return replace(bell, channels={name: Overheard(heard, channel) for name, channel in bell.channels.items()})
 
@@ -179,10 +182,11 @@ def report_as_json(report: Report, *, dry: bool) -> Object:
     return would
 
 
-def line_of(result: Result, heard: Mapping[str, str]) -> str:
+def line_of(result: Result, heard: Mapping[str, Notification]) -> str:
     """What was found, on a line: the outcome, the task, what was said of it, and who took it; or what was amiss."""
     told = ", ".join(receipt.channel for receipt in result.receipts if receipt.delivered)
-    words = heard.get(result.operation_log_id or result.incident or "") or result.reason or ""
+    told_of = heard.get(result.operation_log_id or result.incident or "")
+    words = told_of.summary if told_of else result.reason or ""
     if result.error:
         words = f"{words} [{result.error[0]}: {result.error[1]}]" if words else f"{result.error[0]}: {result.error[1]}"
     outcome = paint(f"{result.outcome or result.action.value:10}", result.severity)
