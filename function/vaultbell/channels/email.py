@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from vaultbell.budget import Budget
 from vaultbell.channels import Taken, shown
@@ -25,6 +25,8 @@ from vaultbell.text import one_line
 from vaultbell.transport import certificates
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from jinja2 import Environment
 
     from vaultbell.transport import Transport
@@ -35,6 +37,7 @@ T = TypeVar("T")
 SUBJECT_LIMIT, ANSWER_LIMIT = 200, 200
 TAKEN = 250  # the one answer to a mail that smtplib takes for success
 QUIT_SECONDS = 1.0
+REPLY_MOST = 64 * 1024  # bytes
 OUR_NAME = "[127.0.0.1]"  # RFC 5321 4.1.3 allows a literal; smtplib's own choice would ask the DNS, without a time-out
 
 # Ids stand in a mail as they are: as prose, which the library takes these two for, a long one would be encoded.
@@ -161,12 +164,28 @@ class _Client(smtplib.SMTP):
         return tls.wrap_socket(connection, server_hostname=host) if tls else connection
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one answer. Raises ValueError where it has no code."""
+        """Read one answer. Raises ValueError where it has no code, or no end."""
+        if self.file is None:
+            self.file = _Lines(cast("socket.socket", self.sock).makefile("rb"))
+        self.file.left = REPLY_MOST
         code, text = super().getreply()
         if code < 0:
             self.close()
             raise ValueError
         return code, text
+
+
+class _Lines:
+    """The lines of a server, `left` bytes at most: smtplib keeps all that one answer has, and it may go on for ever."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._file, self.left = file, 0
+        self.close = file.close
+
+    def readline(self, most: int) -> bytes:
+        line = self._file.readline(most)
+        self.left -= len(line)
+        return line if self.left >= 0 else b"no answer"  # for it has no code
 
 
 def _by_code(text: str, codes: Collection[int]) -> Transient | Permanent:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from vaultbell import times
 from vaultbell.errors import SettingsError, Transient
+from vaultbell.platforms import door
 from vaultbell.platforms.queue.letter import CAME_FROM, DEAD_TIME, NOT_BEFORE, REASON, REASON_TEXT, Letter, Message
 from vaultbell.report import Object
 from vaultbell.text import one_line
@@ -28,6 +30,11 @@ HEARTBEAT = 60  # seconds
 CONFIRM_SECONDS = 15.0  # less than half a heartbeat, since each of those begins the wait anew
 
 _TLS = {"cacertfile": "ca_certs", "certfile": "certfile", "keyfile": "keyfile"}  # RabbitMQ's words for them: amqp's
+_UNPACKERS = {
+    "application/x-gzip": ("zlib", "decompressobj"),
+    "application/x-bz2": ("bz2", "BZ2Decompressor"),
+    "application/x-lzma": ("lzma", "LZMADecompressor"),
+}
 _REFUSED = (402, 403, 404, 405, 406, 530)  # AMQP's replies that asking again does not change
 _Untyped = Any  # what kombu's classes, which know no types, are made into
 _HEADER_FRAME, _BEFORE_PROPERTIES = 2, 12
@@ -241,9 +248,31 @@ def _check(address: str) -> None:
 
 def _kombu(module: str = "") -> _Untyped:
     try:
-        return import_module(f"kombu{module}")
+        found = import_module(f"kombu{module}")
     except ModuleNotFoundError:
         raise SettingsError("queues need kombu: pip install 'vaultbell[queue]'") from None
+    _unpack_no_bombs()
+    return found
+
+
+@cache
+def _unpack_no_bombs() -> None:
+    """Have kombu unpack no more than an event may have. What would be longer stays packed, and is no event."""
+    compression = import_module("kombu.compression")
+
+    def unpacker(kind: str) -> Callable[[bytes], bytes]:
+        def unpack(packed: bytes) -> bytes:
+            module, name = _UNPACKERS[kind]
+            stream = getattr(import_module(module), name)()
+            body: bytes = stream.decompress(packed, door.BODY_MOST + 1)
+            if not stream.eof or len(body) > door.BODY_MOST:
+                raise ValueError
+            return body
+
+        return unpack
+
+    for kind in compression.encoders():
+        compression.register(bytes, unpacker(kind), kind)
 
 
 Frame = tuple[int, int, bytes]
