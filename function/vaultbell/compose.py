@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from vaultbell import settings as settings_
 from vaultbell import observability, standard_webhooks, telemetry
+from vaultbell import settings as settings_
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
 from vaultbell.channels import Channel, formats
@@ -58,10 +59,17 @@ def app(settings: Settings) -> App:
 
 
 def start(settings: Settings) -> None:
-    """Begin the log with what was set, without secrets."""
+    """Begin the log with what was set, without secrets. The process will leave no core dump: it would hold them all."""
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415 - Windows has none
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     telemetry.start(settings.log_level, observability.formatter(settings.log_format))
     observability.subscribe(settings.channels)
     telemetry.log(logging.INFO, "started", settings=settings_.summary(settings))
+    if any((url or "").lower().startswith("http:") for url in (settings.cloud.auth_url, settings.cloud.endpoint)):
+        told = "OS_AUTH_URL or CBR_ENDPOINT is not https: whoever sits on the way can read what proves us to the cloud"
+        telemetry.log(logging.WARNING, told)
 
 
 def bell(settings: Settings) -> Bell:

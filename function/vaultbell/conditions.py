@@ -10,7 +10,7 @@ from functools import lru_cache
 from vaultbell import times
 from vaultbell.past import NEVER, OR_MORE
 
-_CONDITION = re.compile(r"\s*(>=|<=|>|<|=|)\s*([0-9.]+[smhd]?)\s*", re.ASCII)
+_CONDITION = re.compile(r"(>=|<=|>|<|=|)\s*([0-9.]+[smhd]?)", re.ASCII)
 
 
 def _count(text: str) -> float:
@@ -32,7 +32,7 @@ FIELDS: Mapping[str, Callable[[str], float]] = {"failures_in_row": _count, "last
 @lru_cache(maxsize=512)
 def read(field: str, text: str) -> tuple[str, float]:
     """The comparison and the number of a condition. Raises ValueError, whose words say what is wanted."""
-    found = _CONDITION.fullmatch(text)
+    found = _CONDITION.fullmatch(text.strip())
     return (found[1] or "=", FIELDS[field](found[2])) if found else ("", FIELDS[field](""))
 
 

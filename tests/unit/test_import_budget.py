@@ -30,8 +30,8 @@ STANDARD = frozenset(
     contextvars copy copyreg csv dataclasses datetime decimal dis email encodings enum errno fnmatch fractions
     functools gc genericpath glob grp hashlib heapq hmac http importlib inspect io ipaddress itertools json keyword
     linecache locale logging lzma marshal math mimetypes ntpath nturl2path numbers opcode operator os pathlib
-    pkgutil platform posix posixpath pwd queue quopri random re reprlib secrets select selectors shutil signal site
-    socket ssl stat string stringprep struct subprocess sys sysconfig tempfile textwrap threading time token
+    pkgutil platform posix posixpath pwd queue quopri random re reprlib resource secrets select selectors shutil signal
+    site socket ssl stat string stringprep struct subprocess sys sysconfig tempfile textwrap threading time token
     tokenize traceback types typing unicodedata urllib uuid warnings weakref zipfile zipimport zlib zoneinfo
     """.split()
 )
