@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,10 @@ from werkzeug.test import EnvironBuilder
 import samples
 from integration.test_functiongraph import Context
 from standin import Cloud, serve
+from standin.certificates import Authority
+from standin.server import Server
 from standin.sinks import Receiver
-from standin.state import Kind, Refusal, Where
+from standin.state import Answer, Kind, Refusal, Where
 from vaultbell import compose, settings
 from vaultbell.cloud import credentials
 from vaultbell.errors import Misconfigured
@@ -287,6 +290,20 @@ def test_a_token_of_an_agency_whose_rights_are_gone_is_rung_for(night: Callable[
         with pytest.raises(Misconfigured):
             functiongraph.handle({"operation_log_id": here.cloud.outcome("failed")["id"]}, context, here.app)
         assert here.rung() == rung
+
+
+# An endpoint
+
+
+@pytest.mark.parametrize("name", ["OS_AUTH_URL", "CBR_ENDPOINT"])
+def test_an_endpoint_whose_certificate_is_not_trusted_is_rung_for(
+    night: Callable[..., Night], tmp_path: Path, name: str
+) -> None:
+    with Server(lambda *_: Answer(200, {}, b"{}"), tls=Authority(tmp_path).certificate()) as other:
+        here = night(**{name: other.url})
+        assert (here.event(), here.rung()) == (500, ["unverified"])
+        assert "certificate is not trusted" in here.last[0].json["data"]["reason"]
+        assert (here.event(), here.rung()) == (500, [])
 
 
 # A part of the rights
