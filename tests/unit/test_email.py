@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from told import FAILED as _FAILED
@@ -204,7 +204,10 @@ def test_a_name_of_64_kib_is_cut_at_a_whole_character_and_marked(letter: str) ->
     assert len(mail.as_bytes()) < 100_000
 
 
-@settings(max_examples=60, deadline=None)
+def test_a_subject_of_encoded_words_is_cut_as_any_other() -> None:
+    assert len(read(replace(FAILED, headline="=?" * 300))["Subject"]) <= SUBJECT_LIMIT
+
+
 @given(text=st.text(st.characters(codec=None), max_size=300))
 def test_whatever_a_name_holds_any_server_can_take_the_mail(text: str) -> None:
     told = replace(with_facts(dict.fromkeys((*FACTS, "link", "next_step"), text)), headline=text, reason=text)

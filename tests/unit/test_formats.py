@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from receivers import KEPT, LINK, texts
@@ -437,7 +437,6 @@ def test_even_if_everything_is_too_long_the_limits_are_kept(name: str, sign: str
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300) | st.sampled_from(HOSTILE)
 
 
-@settings(max_examples=60, deadline=None)
 @given(ANY_TEXT, st.sampled_from(sorted(FORMATS)))
 def test_whatever_the_names_are_the_receivers_limits_are_kept(text: str, name: str) -> None:
     post = made(name, hostile(text))
@@ -454,7 +453,6 @@ def test_what_is_cut_is_cut_between_characters_and_marked(name: str) -> None:
     assert set(ends) == {"…"}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=40))
 @example("<!channel> &amp; co")
 def test_a_name_can_be_read_back_from_slack_and_discord(text: str) -> None:

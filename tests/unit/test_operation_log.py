@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -341,7 +341,6 @@ LOGS = st.builds(
 
 
 @given(LOGS)
-@settings(max_examples=300, deadline=None)
 def test_no_answer_is_so_odd_that_nobody_is_told(record: dict[str, Json]) -> None:
     rules = OutcomeRules()
     log = OperationLog.read(json.loads(json.dumps(record)))

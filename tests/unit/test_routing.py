@@ -168,6 +168,44 @@ def test_every_glob_fits_what_it_would_if_each_place_were_tried(pattern: str, na
     assert fits({"vault_name": pattern}, named(name)) is bool(everywhere)
 
 
+ANY = st.text(
+    st.characters(exclude_categories=()) | st.sampled_from("*?[]().\\\n\ud800"), min_size=1, max_size=12
+).filter(str.strip)
+
+
+@given(pattern=ANY, name=ANY)
+def test_a_glob_is_of_any_letters_and_only_the_star_and_the_question_mark_are_signs(pattern: str, name: str) -> None:
+    everywhere = "".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in pattern)
+    assert fits({"vault_name": pattern}, named(name)) is bool(re.fullmatch(everywhere, name, re.DOTALL))
+    assert fits({"vault_name": name.replace("*", "?")}, named(name))
+
+
+MATCHES = st.dictionaries(st.sampled_from(["outcome", "vault_name"]), st.lists(ANY, min_size=1), min_size=1)
+LIKELY = st.sampled_from([{"outcome": "failed"}, {"outcome": "f*"}, {"vault_name": "prod-*"}, {"region": "x"}])
+ROUTES = st.lists(
+    st.builds(
+        lambda channels, more: route(*channels, **more),
+        st.lists(st.sampled_from("abc"), max_size=2),
+        st.fixed_dictionaries({"go_on": st.booleans()}, optional={"match": MATCHES | LIKELY, "fallback": st.just("d")}),
+    ),
+    max_size=6,
+)
+
+
+@given(ROUTES)
+def test_all_the_routes_up_to_the_one_that_decides_are_heard_and_none_after_it(routes: list[Route]) -> None:
+    heard: list[str] = []
+    for one in routes:
+        if one.match is None or fits(one.match):
+            heard += one.channels
+            if not one.continue_:
+                break
+    told = select(FAILED, routes)
+    assert list(told.channels) == list(dict.fromkeys(heard))
+    assert set(told.fallbacks) <= set(heard)
+    assert not told.broken
+
+
 # Tried at every place, they would take longer than the sun has left.
 def test_a_long_name_and_many_stars_take_no_time() -> None:
     began = time.process_time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -319,7 +319,7 @@ HEADERS = st.dictionaries(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, HEADERS, st.booleans(), st.booleans())
 def test_whatever_arrives_is_understood_or_refused(
     value: object, headers: dict[str, str], trusted: bool, platform: bool
@@ -332,6 +332,54 @@ def test_whatever_arrives_is_understood_or_refused(
     assert found
     assert set(found)  # they can be told apart
     assert {item.status for item in found if isinstance(item, InvalidEvent)} <= {400, 401, 413}
+
+
+SPACES = st.text(" \t\r\n", max_size=2)
+# How an event can be packed into another, and what is told with it.
+PACKINGS: dict[str, Callable[[Object], Object]] = {
+    "list": lambda event: {"events": [event]},
+    "cloudevent": lambda event: {**CE, "data": event, "subject": "\ud800"},
+    "cloudevent, as a text": lambda event: {**CE, "data": json.dumps(event)},
+    "cloudevent, as base64": lambda event: {**CE, "data_base64": packed(event), "data": None},
+    "pubsub": lambda event: {"message": {"data": packed(event), "attributes": {"a": "b"}}, "subscription": None},
+    "kafka": lambda event: {"records": [{"messages": [json.dumps(event)]}]},
+    "kafka, as an object": lambda event: {"records": [{"messages": [event]}]},
+    "smn": lambda event: {"record": [{"smn": {"message": json.dumps(event)}}]},
+}
+
+
+@given(st.lists(st.sampled_from(sorted(PACKINGS)), max_size=4), st.dictionaries(st.text(), LEAVES, max_size=3), SPACES)
+def test_however_it_is_packed_the_task_is_the_one_that_is_named(
+    packings: list[str], beside: dict[str, Any], space: str
+) -> None:
+    event: Object = {
+        key: value for key, value in beside.items() if not any(source.fits({key: 1}) for source in SOURCES)
+    }
+    event |= PLAIN
+    for packing in packings:
+        event = PACKINGS[packing](event)
+    (item,) = decoded(f"{space}{json.dumps(event)}{space}".encode(), platform=True, trusted=True).items
+    assert item == REF
+
+
+@given(
+    st.lists(st.sampled_from(sorted(PACKINGS)), max_size=4), st.binary(min_size=1, max_size=3), st.integers(0, 10_000)
+)
+def test_however_it_is_packed_what_is_broken_in_it_is_refused_at_most(
+    packings: list[str], noise: bytes, place: int
+) -> None:
+    event: Object = dict(PLAIN)
+    for packing in packings:
+        event = PACKINGS[packing](event)
+    body = json.dumps(event).encode()
+    place %= len(body)
+    found: tuple[Item, ...]
+    try:
+        found = decoded(body[:place] + noise + body[place + 1 :], platform=True, trusted=True).items
+    except InvalidEvent as error:
+        found = (error,)
+    assert found
+    assert {item.status for item in found if isinstance(item, InvalidEvent)} <= {400}
 
 
 def test_a_source_says_what_it_is() -> None:

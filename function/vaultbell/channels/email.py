@@ -202,7 +202,8 @@ def compose(
     label = shown.label(notification)
     message = EmailMessage(_POLICY)
     # The library reads encoded words where there should be none, and what is in one may be the end of the headers.
-    message["Subject"] = one_line(f"[{label}] {notification.headline}", SUBJECT_LIMIT).replace("=?", "=\u200b?")
+    subject = f"[{label}] {notification.headline}".replace("=?", "=\u200b?")
+    message["Subject"] = one_line(subject, SUBJECT_LIMIT)
     message["From"] = from_
     message["To"] = [_address(recipient) for recipient in recipients]
     if notification.timestamp > NO_TIME:  # else the server dates it (RFC 6409 8.2): 1970 would sort it out of sight
