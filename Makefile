@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test bench check-infra check-image package image pictures lint format lock clean
+.PHONY: help venv demo run test bench check-infra check-image fuzz package image pictures lint format lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,9 +37,14 @@ test: $(READY) ## Every test
 bench: package build/bench/product/.ready build/bench/peers/.ready ## What it costs beside its peers: tests/bench/RESULTS.md
 	PYTHONPATH=tests:function build/bench/peers/bin/python -m bench $(BENCH)
 
+# FUZZ='--seconds 600' for longer; FUZZ='event log' for parts of it.
+fuzz: build/fuzz/venv/.ready ## What strangers may send, tried by what code it reaches: atheris
+	PYTHONPATH=tests:function build/fuzz/venv/bin/python -m fuzz $(FUZZ)
+
 build/bench/product/.ready: requirements.txt
 build/bench/peers/.ready: tests/bench/requirements.txt
-build/bench/%/.ready:
+build/fuzz/venv/.ready: tests/fuzz/requirements.txt
+build/%/.ready:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes -r $<
 	touch $@
@@ -86,6 +91,7 @@ lock: $(READY) ## Compile requirements*.txt from pyproject.toml
 	$(COMPILE) --extra queue --extra redis --constraint requirements-dev.txt --output-file requirements-container.txt
 	$(LOCK) tests/infra/requirements.in --constraint requirements-dev.txt --output-file tests/infra/requirements.txt
 	$(COMPILE) tests/bench/requirements.in --extra queue --constraint requirements.txt --output-file tests/bench/requirements.txt
+	$(COMPILE) tests/fuzz/requirements.in --constraint requirements.txt --output-file tests/fuzz/requirements.txt
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist function/vaultbell.egg-info

@@ -5,7 +5,6 @@
 Each target runs in a process of its own, for so many seconds. It begins with `corpus/`, the samples of `events/`, and
 what earlier runs have found (kept in `build/fuzz/found/`). An input that breaks a promise is written to
 `build/fuzz/broken/`: put right what broke, and keep the input in `corpus/`, by a name that says what it is.
-`--minimise` shows which of what was found reaches something that `corpus/` does not.
 """
 
 from __future__ import annotations
@@ -32,14 +31,13 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time (1)")
-    parser.add_argument("--minimise", action="store_true", help="merge what was found, and print its names")
     given = parser.parse_args()
     for name in given.targets:
         if name not in NAMES:
             parser.error(f"{name}: the targets are {', '.join(NAMES)}")
     _seed()
     with ThreadPoolExecutor(given.jobs) as pool:
-        codes = list(pool.map(lambda name: _run(name, given.seconds, merge=given.minimise), given.targets or NAMES))
+        codes = list(pool.map(lambda name: _run(name, given.seconds), given.targets or NAMES))
     return int(any(codes))
 
 
@@ -61,17 +59,14 @@ def _seed() -> None:
     (BUILD / "words.dict").write_text("".join(f'"{line}"\n' for line in lines), "ascii")
 
 
-def _run(name: str, seconds: int, *, merge: bool) -> int:
+def _run(name: str, seconds: int) -> int:
     found, broken, kept = BUILD / "found" / name, BUILD / "broken", HERE / "corpus" / name
     for folder in (found, broken, kept):
         folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fuzz", "--guided", name, f"-artifact_prefix={broken}/{name}-"]
     command += [f"-max_len={BYTES_MOST}", f"-timeout={SECONDS_MOST}", f"-rss_limit_mb={MEGABYTES_MOST}"]
-    if merge:
-        command += ["-merge=1", str(kept), str(found)]
-    else:
-        command += [f"-dict={BUILD / 'words.dict'}", f"-max_total_time={seconds}", "-verbosity=0"]
-        command += ["-print_final_stats=1", str(found), str(kept), str(BUILD / "seeds")]
+    command += [f"-dict={BUILD / 'words.dict'}", f"-max_total_time={seconds}", "-verbosity=0"]
+    command += ["-print_final_stats=1", str(found), str(kept), str(BUILD / "seeds")]
     said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     print(f"{name}: exit {said.returncode}\n{_told(said.stderr + said.stdout)}", flush=True)
     return said.returncode
