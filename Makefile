@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test bench check-infra check-image fuzz package image pictures lint format lock clean
+.PHONY: help venv demo run test bench check-infra check-image fuzz package image pictures docs lint format lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ image: ## The container image, as IMAGE (vaultbell), by CONTAINER (docker)
 
 pictures: $(READY) ## The README's pictures of a mail, by Chromium
 	$(BIN)/python tests/pictures.py
+
+docs: $(READY) ## The documentation, in build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(READY) ## Rules, format and types
 	$(BIN)/ruff check .
