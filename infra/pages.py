@@ -192,7 +192,7 @@ def _section(model: type[BaseModel], told: Mapping[str, str]) -> str:
     where = {path: variable for variable, path in VARIABLES.items()}
     lines = [f"\n## {name}\n", f"{told['']}\n", "| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, field, hint in fields(model):
-        names = [f"`{key}`"] if key in FILE_KEYS or (at and at[0] in FILE_KEYS) else []
+        names = [f"`{key}`"] if (*at, key)[0] in FILE_KEYS else []
         names += [f"`{where[*at, key]}`"] if (*at, key) in where else []
         lines.append(f"| {', '.join(names) or '(environment)'} | {kind(hint)} | {default(field, hint)} | {told[key]} |")
     return "\n".join(lines)
