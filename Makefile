@@ -91,7 +91,7 @@ COMPILE = $(LOCK) pyproject.toml
 lock: $(READY) ## Compile requirements*.txt from pyproject.toml
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --all-extras --group dev --constraint requirements.txt --output-file requirements-dev.txt
-	$(COMPILE) --extra queue --extra redis --constraint requirements-dev.txt --output-file requirements-container.txt
+	$(COMPILE) --extra metrics --extra otel --extra queue --extra redis --constraint requirements-dev.txt --output-file requirements-container.txt
 	$(LOCK) tests/infra/requirements.in --constraint requirements-dev.txt --output-file tests/infra/requirements.txt
 	$(COMPILE) tests/bench/requirements.in --extra queue --constraint requirements.txt --output-file tests/bench/requirements.txt
 	$(COMPILE) tests/fuzz/requirements.in --constraint requirements.txt --output-file tests/fuzz/requirements.txt
