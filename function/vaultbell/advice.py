@@ -86,8 +86,8 @@ _BY_OUTCOME: Mapping[str, str] = {
     "timed_out": "Run the task again at a quieter time. If it times out again, open a support ticket with its id.",
     "overdue": "Look in the console whether the task still advances. If it hangs, open a support ticket with its id: a "
     "running backup cannot be stopped.",
-    "stale": "Look in the console whether the policy's schedule still runs and includes the resource. Back it up by hand "
-    "until it does.",
+    "stale": "Look in the console whether the policy's schedule still runs and includes the resource. Back it up by "
+    "hand until it does.",
     "unknown": "Look the task up in the console, and see whether a newer Vaultbell knows its state.",
     "missing": "Look in the console whether the policy ran and a recent backup exists. The record of an old task is "
     "deleted after a while.",

@@ -320,6 +320,7 @@ class Settings(_Model):
     seen_url: Annotated[SecretStr, that(values.redis_store)] | None = None
     tz: Annotated[str, that(values.time_zone)] | None = None
     log_level: Annotated[str, AfterValidator(str.upper), one_of("DEBUG", "INFO", "WARNING", "ERROR")] = "INFO"
+    log_format: Annotated[str, one_of("json", "text")] | None = None
     cloud: Cloud = Cloud()
     proxies: dict[str, str] = {}
 
@@ -328,7 +329,6 @@ class Settings(_Model):
         """Whether some route asks for what went before."""
         return any(not conditions.FIELDS.keys().isdisjoint(route.patterns) for route in self.routes)
 
-    log_format: Annotated[str, one_of("json", "text")] | None = None
     def known_secrets(self) -> tuple[str, ...]:
         """Every secret text, and of each address that is one also its parts beyond the host: none may ever be shown."""
         return tuple(dict.fromkeys(_secrets_in(self)))

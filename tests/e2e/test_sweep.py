@@ -332,6 +332,19 @@ def test_a_picture_shows_a_line_a_resource_and_a_mark_a_task(shell: Shell, tmp_p
     assert shell.receiver.requests == []
 
 
+def test_what_nobody_backs_up_is_rehearsed_too(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "vaultbell.yaml"
+    config.write_text(REHEARSED.replace("{url}", shell.receiver.url) + 'watch: [{vault: "prod-*", max_age: 26h}]\n')
+    monkeypatch.delenv("VAULTBELL_WEBHOOK_URL")
+    monkeypatch.setenv("VAULTBELL_CONFIG", str(config))
+    shell.cloud.vault("db-01", name="prod-daily", created_at=datetime.now(UTC) - 90 * DAY)
+    status, output, _ = shell.sweep("--since", "3d", "--dry-run")
+    (line,) = [line for line in output.splitlines() if "  stale " in line]
+    assert (status, line.endswith(" → chat (route 2)"), shell.receiver.requests) == (1, True, [])
+    (result,) = json.loads(shell.sweep("--since", "3d", "--dry-run", "--json")[1])["results"]
+    assert (result["outcome"], result["channels"]) == ("stale", ["chat"])
+
+
 def test_a_picture_is_of_a_rehearsal_alone_and_has_to_be_written_somewhere(shell: Shell, tmp_path: Path) -> None:
     status, _, error = shell.sweep("--svg", str(tmp_path / "time.svg"))
     assert (status, "--dry-run" in error) == (2, True)

@@ -20,8 +20,10 @@ FUNCTION = Path(__file__).parents[2] / "function"
 HASH = "--hash=sha256:" + "0" * 64
 # What index.py never comes to: the HTTP server's door and its scrapes, the command line, the queue's consumer; and what
 # is an extra of the zip.
-ELSEWHERE = ("vaultbell/cli", "vaultbell/observability/prometheus.py", "vaultbell/platforms/http.py")
-ELSEWHERE += ("vaultbell/platforms/queue", "main.py")
+ELSEWHERE = (
+    *("vaultbell/cli", "vaultbell/observability/prometheus.py", "vaultbell/platforms/http.py"),
+    *("vaultbell/platforms/queue", "main.py"),
+)
 EXTRAS = {"apprise", "opentelemetry", "redis"}
 
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))  # noqa: S311 - any
     parser.add_argument("--events", type=int, default=100_000, metavar="N", help="through the queue (100000)")
     parser.add_argument("--http", type=int, default=20_000, metavar="N", help="through the HTTP door (20000)")
-    parser.add_argument("--cluster", type=int, default=10_000, metavar="N", help="through three brokers (10000)")
+    parser.add_argument("--cluster", type=int, default=6_000, metavar="N", help="through three brokers (6000)")
     parser.add_argument("--short", action="store_true", help="no restart of the broker, fewer processes")
     parser.add_argument("--at", type=int, default=int(time.time()), help="the scenario's own time (now)")
     options = parser.parse_args(argv)

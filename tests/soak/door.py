@@ -25,9 +25,9 @@ from soak.ledger import Balance, balance
 from soak.scenario import Event, Scenario
 from standin.ports import unused
 
-THREADS = 16
-POSTS_MOST, UNDER_WAY_MOST = 24, 600  # posts side by side; events that were begun and have no final answer
-ATTEMPTS_MOST = 25
+THREADS = 32
+POSTS_MOST, UNDER_WAY_MOST = 40, 600  # posts side by side; events that were begun and have no final answer
+ATTEMPTS_MOST, SHORT_ATTEMPTS = 15, 5
 SCALE = 30.0  # a `Retry-After` is waited for so much faster
 LOST_AGAIN, ANSWER_WITHIN = 0.2, 40.0  # seconds
 ENDS_WITHIN = 900.0  # seconds; a run that hangs ends as a failure
@@ -37,12 +37,17 @@ HEAD_END = b"\r\n\r\n"
 class Sender:
     """Posts events until each has a final answer; `dead` are those that were refused, and why."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, attempts_most: int) -> None:
+        self._port, self._attempts_most = port, attempts_most
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._posts = asyncio.Semaphore(POSTS_MOST)
         self.dead: list[tuple[int, str]] = []
         self.counts: Counter[str] = Counter()
+
+    @property
+    def answers(self) -> int:
+        """How many there were."""
+        return self.counts.total() - self.counts["posts lost"]
 
     async def send(self, event: Event) -> None:
         """One event, to its end."""
@@ -62,7 +67,7 @@ class Sender:
                 self.dead.append((event.number, str(json.loads(body)["error"]["code"])))
                 return
             attempts += 1
-            if attempts >= ATTEMPTS_MOST:
+            if attempts >= self._attempts_most:
                 self.dead.append((event.number, "too_many_attempts"))
                 return
             await asyncio.sleep(min(after, SCALE) / SCALE)
@@ -98,7 +103,8 @@ def soak(scenario: Scenario, *, short: bool = False) -> Balance:
         crew = Crew(["serve", str(port)], env, folder, Random(f"{scenario.seed} crew"))  # noqa: S311 - reproducible
         crew.join()
         try:
-            sender, unfinished = asyncio.run(_work(scenario, port, crew, 2.0 if short else 6.0))
+            sender = Sender(port, SHORT_ATTEMPTS if short else ATTEMPTS_MOST)
+            unfinished = asyncio.run(_work(scenario, sender, crew, 0.3 if short else 10.0))
             crew.end()
         finally:
             for process in crew.processes:
@@ -117,9 +123,9 @@ def soak(scenario: Scenario, *, short: bool = False) -> Balance:
     return found
 
 
-async def _work(scenario: Scenario, port: int, crew: Crew, lost_every: float) -> tuple[Sender, int]:
+async def _work(scenario: Scenario, sender: Sender, crew: Crew, lost_every: float) -> int:
     """Send everything, while the server is lost again and again; how many events had no final answer in time."""
-    sender, room = Sender(port), asyncio.Semaphore(UNDER_WAY_MOST)
+    room = asyncio.Semaphore(UNDER_WAY_MOST)
     under_way: set[asyncio.Task[None]] = set()
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -138,11 +144,11 @@ async def _work(scenario: Scenario, port: int, crew: Crew, lost_every: float) ->
     chaos.cancel()
     with suppress(asyncio.CancelledError):
         await chaos
-    return sender, len(under_way)
+    return len(under_way)
 
 
 async def _lose(crew: Crew, sender: Sender, every: float) -> None:
-    """Lose the server in one way after the other."""
+    """Lose the server in one way after the other, each time after it has answered for so long."""
     began = time.monotonic()
     ways: list[Callable[[], None]] = [
         lambda: _kill_worker(crew),
@@ -150,6 +156,9 @@ async def _lose(crew: Crew, sender: Sender, every: float) -> None:
         lambda: crew.lose_one(signal.SIGKILL),
     ]
     for lose in cycle(ways):
+        answers = sender.answers
+        while sender.answers == answers:  # noqa: ASYNC110 - the sender is not told to signal each answer
+            await asyncio.sleep(0.05)  # it has yet to begin
         await asyncio.sleep(every)
         print(f"{time.monotonic() - began:5.0f} s  {dict(sender.counts)}", file=sys.stderr, flush=True)
         await asyncio.shield(asyncio.to_thread(lose))

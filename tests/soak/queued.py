@@ -38,7 +38,7 @@ class Plan:
     lost_every: float = 6.0
     mishaps: Sequence[Mishap] = ()
     backlog: int = 3_000
-    attempts_most: int = 25
+    attempts_most: int = 15
 
 
 @dataclass
@@ -69,7 +69,7 @@ def soak(scenario: Scenario, *, short: bool = False) -> Balance:
             (0.3, "the broker is killed, and comes back", lambda: _again(broker, broker.kill)),
             (0.6, "the broker is restarted", lambda: _again(broker, broker.stop)),
         ]
-        plan = Plan(2, 8, 1.5, (), 100, 6) if short else Plan(mishaps=mishaps)
+        plan = Plan(2, 8, 1.5, (), 100, 4) if short else Plan(mishaps=mishaps)
         return run(scenario, [broker.url], plan)
 
 

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: it went well, or is still running; 1: it did not, or the API knows no such task."""
+    """0: it went well, or still runs; 1: it did not, or the API knows no such task; 3: it could not be found out."""
     if bool(options.task_id) == bool(options.log):
         raise SettingsError("either TASK_ID or --log is wanted")
     bell = compose.bell(settings.load(environ, tells=False, looks=not options.log))

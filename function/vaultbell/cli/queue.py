@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vaultbell.cli import consume
+from vaultbell.cli.terminal import FileName, exit_statuses
 from vaultbell.errors import SettingsError
 from vaultbell.platforms.queue.broker import Broker, Link, connected
 from vaultbell.platforms.queue.letter import DEAD_TIME, FIRST_TIME, REASON, REASON_TEXT, Letter, Message
@@ -23,21 +24,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     for action in (dead, redrive, send):
         summary = (action.__doc__ or "").partition("\n")[0]
-        sub = actions.add_parser(action.__name__, help=summary, description=summary)
+        sub = actions.add_parser(
+            action.__name__,
+            help=summary,
+            description=summary,
+            epilog=exit_statuses(run),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         consume.place(sub)
         sub.set_defaults(action=action)
         if action is send:
-            sub.add_argument("--file", metavar="FILE", help="where the event stands (default: standard input)")
+            sub.add_argument(
+                "--file", metavar="FILE", action=FileName, help="where the event stands (default: standard input)"
+            )
             continue
         sub.add_argument("--limit", metavar="N", type=consume.count, help="the first N of them (default: all)")
-        if action is dead:
-            sub.add_argument("--json", action="store_true", help="print JSON")
-        else:
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        if action is redrive:
             sub.add_argument("--dry-run", action="store_true", help="show them only")
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: it is done."""
+    """0: it is done; 3: the broker was not reached, or was lost."""
     del environ
     status: int = options.action(options, consume.broker(options))
     return status
@@ -56,7 +64,7 @@ def redrive(options: argparse.Namespace, broker: Broker) -> int:
     with connected(broker) as link:
         letters = dead_letters(link, broker, options.limit)
         if options.dry_run:
-            _show(letters, broker, as_json=False)
+            _show(letters, broker, as_json=options.json)
             return 0
         try:
             for message in letters:
@@ -64,7 +72,8 @@ def redrive(options: argparse.Namespace, broker: Broker) -> int:
                 message.ack()
                 moved += 1
         finally:
-            print(f"moved back to {broker.queue}: {moved}")
+            told = json.dumps({"moved": moved}) if options.json else f"moved back to {broker.queue}: {moved}"
+            print(told)
     return 0
 
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 BAR = 30
 # By severity, and by the words of `doctor`.
 COLOURS = {"critical": "1;31", "failure": "1;31", "warning": "33", "info": "32", "ok": "32", "quiet": "2"}
-EVERYWHERE = {
-    2: "wrong use, or a mistake in the settings",
-    3: "it could not be found out: the cloud, a broker or a channel was not reached",
-}
+EVERYWHERE = {2: "wrong use, or a mistake in the settings"}
 
 
 class FileName(argparse.Action):

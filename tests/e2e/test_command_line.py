@@ -1,0 +1,160 @@
+"""What all commands have in common: help that is true, exit statuses, JSON, completion, and nothing that acts on a
+terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import manual
+from desk import Desk, NewDesk
+from serving import FUNCTION, environment
+from standin import Cloud
+from vaultbell import cli
+
+TOP = Path(__file__).parents[2]
+SILENT = {"completion", "consume", "queue send"}  # what they print is for a shell, a log, or nothing
+
+
+def words(text: str) -> str:
+    """A text without its line breaks and indents, in which Pythons differ."""
+    return " ".join(text.split())
+
+
+@pytest.fixture
+def desk(new_desk: NewDesk) -> Desk:
+    return new_desk({})
+
+
+def test_the_manual_page_says_what_help_says() -> None:
+    page = manual.PAGE.read_text("utf-8")
+    assert words(manual.renewed(page)) == words(page), "tests/manual.py writes it anew"
+
+
+def test_the_manual_page_has_every_command() -> None:
+    shown = [found[1] for found in manual.HELP.finditer(manual.PAGE.read_text("utf-8"))]
+    assert sorted(shown) == sorted(manual.commands())
+
+
+@pytest.mark.parametrize("command", manual.commands())
+def test_every_help_says_what_the_exit_status_means(command: str) -> None:
+    told = manual.statuses(command)
+    assert {0, 2} <= told.keys() <= {0, 1, 2, 3}
+    assert all(told.values())
+
+
+@pytest.mark.parametrize("command", [name for name in manual.commands() if name not in SILENT])
+def test_every_command_that_prints_something_prints_json_as_well(command: str) -> None:
+    assert re.search(r"^  --json ", manual.help_of(command), re.MULTILINE)
+
+
+def test_what_is_shown_in_the_manual_are_commands_and_options_that_there_are() -> None:
+    page = manual.PAGE.read_text("utf-8")
+    typed = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert len(typed) >= 9
+    for line in typed:
+        (command, rest) = re.findall(r"vaultbell (\w+)(.*)", line.partition("#")[0])[0]
+        told = manual.help_of(command)
+        assert not [option for option in re.findall(r"--[\w-]+", rest) if option not in told], line
+
+
+def test_nothing_that_is_optional_or_dear_is_imported_before_it_is_used() -> None:
+    script = "import sys, vaultbell.cli; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment({"PYTHONPATH": str(FUNCTION)}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert not {"tqdm", "shtab", "kombu", "redis", "apprise", "cryptography", "jinja2"} & set(done.stdout.split())
+
+
+# Completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_every_shell_gets_every_command_and_its_options(desk: Desk, shell: str) -> None:
+    done = desk("completion", shell)
+    assert (done.status, done.err) == (0, "")
+    assert all(command.__name__.rpartition(".")[2] in done.out for command in cli.COMMANDS)
+    assert all(option in done.out for option in ("dead-letters", "since", "format"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        (("pre",), ["preview"]),
+        (("preview", "--for"), ["--format"]),
+        (("preview", "--format", "pager"), ["pagerduty"]),
+        (("queue", "red"), ["redrive"]),
+        (("sweep", "--svg", "READ"), ["README.md"]),
+    ],
+)
+def test_bash_completes_what_is_typed(desk: Desk, typed: tuple[str, ...], wanted: list[str]) -> None:
+    script = desk("completion", "bash").out
+    script += f"\nCOMP_WORDS=(vaultbell {' '.join(typed)})\nCOMP_CWORD={len(typed)}\n"
+    script += '_shtab_vaultbell\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=TOP, timeout=20, check=False)
+    assert done.stdout.split() == wanted, done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    done = desk("completion", "bash")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "vaultbell: completion needs shtab: pip install 'vaultbell[cli]'\n"
+
+
+# Terminals
+
+
+def test_a_path_cannot_act_on_the_terminal(desk: Desk) -> None:
+    done = desk("lookup", "--log", "x", VAULTBELL_CONFIG="/no/\x1b[2J\x9b")
+    assert done.status == 2
+    assert "/no/ [2J" in done.err
+    assert not {"\x1b", "\x9b"} & set(done.err)
+
+
+def test_letters_that_a_terminal_has_not_are_no_error(cloud: Cloud) -> None:
+    task = cloud.outcome("failed", resource_name="Käse ☃")["id"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vaultbell.cli", "lookup", task],
+        env=environment(cloud.env() | {"PYTHONPATH": str(FUNCTION), "PYTHONIOENCODING": "ascii"}),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"what      Backup of K\\xe4se \\u2603" in done.stdout
+
+
+# Without the cloud
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("succeeded", 0), ("failed", 1), ("overdue", 1), ("missing", 1), ("partial", 1)]
+)
+def test_a_saved_answer_can_be_looked_up(desk: Desk, outcome: str, status: int) -> None:
+    done = desk("lookup", "--log", str(TOP / "events" / "operation-logs" / f"{outcome}.json"), "--json")
+    assert (done.status, done.json["outcome"]) == (status, outcome)
+
+
+def test_the_body_of_a_webhook_can_be_looked_up(desk: Desk) -> None:
+    body = desk("preview", "--log", str(TOP / "events" / "operation-logs" / "failed.json")).json
+    body["data"] |= {"failures_in_row": 3, "last_good_at": "2025-11-20T02:31:00Z"}
+    done = desk.fed(json.dumps(body).encode(), "lookup", "--log", "-")
+    assert done.status == 1
+    assert "third failure in a row; last good backup 2025-11-20 02:31 UTC" in done.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("00000000-0000-4000-8000-000000000004", "--log", "x")])
+def test_a_task_or_a_saved_answer_is_wanted(desk: Desk, arguments: tuple[str, ...]) -> None:
+    done = desk("lookup", *arguments)
+    assert (done.status, done.err) == (2, "vaultbell: either TASK_ID or --log is wanted\n")
