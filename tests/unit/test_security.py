@@ -62,7 +62,7 @@ def test_every_test_that_the_page_names_is_there() -> None:
     )
     # -qq counts them by file; -q names them
     assert done.returncode == 0, done.stdout
-    assert len(NAMED) >= 60
+    assert len(NAMED) >= 50
 
 
 # Supply chain
