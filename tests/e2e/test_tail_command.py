@@ -176,7 +176,7 @@ def test_what_the_function_really_writes_is_understood(
     event = Event(json.dumps({"operation_log_id": task}).encode())
     telemetry.log_report("http", pipeline.handle(compose.bell(found), event, Budget.of(10)))
     done = desk.fed(capsys.readouterr().err.encode(), "tail")
-    started, refused, rung = done.out.splitlines()
+    started, _spoken_to_without_tls, refused, rung = done.out.splitlines()
     assert "started" in started
     assert "http 400   not_json: the body is not JSON" in refused
     assert f"http 200   failed      notified  {task}" in rung

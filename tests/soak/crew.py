@@ -102,7 +102,7 @@ class Crew:
             self.stopped += 1
         for process in living:
             try:
-                if process.wait(STOPS_WITHIN):
+                if process.wait(STOPS_WITHIN) not in (0, -signal.SIGTERM):  # told before it had begun to serve
                     self.amiss.append(f"a process that was told to stop ended badly: {process}")
             except subprocess.TimeoutExpired:
                 self.amiss.append(f"a process that was told to stop had not within {STOPS_WITHIN:g} s")
