@@ -94,6 +94,8 @@ class Bell:
     incidents: frozenset[str] = frozenset()  # the channels that open one: not for what has recovered
     history: Pace | None = None  # how often the list is asked for the past of what rings; None: it is not
     watch: Sequence[WatchRule] = ()  # the first that fits a vault counts
+    roll_call: frozenset[str] = frozenset()  # the channels that hear how all backups went
+    roll_period: timedelta = timedelta(days=1)
     reply_events: bool = False  # a CloudEvent is answered by one, where it named a task
     heartbeat: Callable[[Budget], None] = lambda _budget: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -99,6 +99,8 @@ def bell(settings: Settings) -> Bell:
         if settings.history
         else None,
         watch=settings.watch,
+        roll_call=frozenset(name for name, channel in settings.channels.items() if channel.roll_call),
+        roll_period=settings.roll_call,
         heartbeat=_heartbeat(settings),
     )
 

@@ -77,6 +77,15 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class RollCall:
+    """Tell how all backups of the last period went. What is absent comes from the settings; `at` from the clock."""
+
+    at: datetime | None = None
+    period: timedelta | None = None
+    project_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """A trusted source tells an alarm of CBR that cannot be read, or names nothing to look for: it is told as it is."""
 
@@ -92,5 +101,5 @@ class Settled:
     reason: str
 
 
-Work = TaskRef | Search | Sweep | Alarm
+Work = TaskRef | Search | Sweep | RollCall | Alarm
 Item = Work | Settled | InvalidEvent

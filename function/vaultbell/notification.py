@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from vaultbell import advice, times
 from vaultbell.cloud.operation_log import OperationLog, Replication, Resource
@@ -15,6 +16,9 @@ from vaultbell.outcome import Outcome, OutcomeName, Rules, deadline_of
 from vaultbell.past import Past
 from vaultbell.report import Object
 from vaultbell.text import ELLIPSIS, cut, one_line
+
+if TYPE_CHECKING:
+    from vaultbell.tally import Tally
 
 NAME_LIMIT = 255
 SUMMARY_LIMIT = 2_000
@@ -53,8 +57,8 @@ class Notification:
 
     `headline` is "Backup of ECS-0001 failed", `summary` the same with its details and the reason, each one line.
     `facts` are the flat fields that routes match on and messages show; one that is not known is not in it.
-    `resolves` names what a success closes; `members` are those that a digest stands for; `past` is what went before,
-    where that was asked for and found out.
+    `resolves` names what a success closes; `members` are those that a digest or a roll call stands for; `past` is what
+    went before, where that was asked for and found out; `tally` are the figures of a roll call.
     """
 
     id: str
@@ -73,6 +77,7 @@ class Notification:
     resolves: Object | None = None
     members: tuple[Notification, ...] = ()
     past: Past | None = None
+    tally: Tally | None = None
 
     @property
     def recovered(self) -> bool:
@@ -186,7 +191,7 @@ def of_resolved(told: Notification, failure: Notification) -> Notification:
     reason = f"this closes: {failure.headline} ({times.plain(failure.timestamp)})"
     return replace(
         told,
-        id=f"msg_{_digest(kind, told.facts.get('operation_log_id'))}",
+        id=f"msg_{key(kind, told.facts.get('operation_log_id'))}",
         type=kind,
         severity="info",
         summary=one_line(f"{told.headline}: {reason}", SUMMARY_LIMIT),
@@ -200,7 +205,7 @@ def of_members(kind: str, members: Sequence[Notification], *, headline: str, rea
     ids = sorted(member.id for member in members)
     projects, regions = ({getattr(member, name) for member in members} for name in ("project_id", "region"))
     return Notification(
-        id=f"msg_{_digest(kind, *ids)}",
+        id=f"msg_{key(kind, *ids)}",
         type=kind,
         timestamp=max(member.timestamp for member in members),
         outcome="digest",
@@ -243,10 +248,11 @@ def incident(log: OperationLog, project_id: str) -> str:
 
 
 def _incident(*parts: str | None) -> str:
-    return "inc_" + _digest(*parts)
+    return "inc_" + key(*parts)
 
 
-def _digest(*parts: str | None) -> str:
+def key(*parts: str | None) -> str:
+    """What ids are made of: the same for the same parts, and for no others."""
     return hashlib.sha256("\x00".join(part or "" for part in parts).encode(errors="replace")).hexdigest()[:32]
 
 
@@ -271,7 +277,7 @@ def _notification(
         if past.recovered:
             headline, facts = f"{headline}, since recovered", {**facts, "next_step": advice.RECOVERED}
     return Notification(
-        id=f"msg_{_digest(kind, subject)}",
+        id=f"msg_{key(kind, subject)}",
         type=kind,
         timestamp=outcome.at,
         outcome=outcome.name.value,

@@ -13,7 +13,7 @@ from vaultbell.budget import Budget
 from vaultbell.channels.formats import cloudevent
 from vaultbell.cloud.cbr import Cbr
 from vaultbell.errors import InvalidEvent
-from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
+from vaultbell.events import Alarm, Event, Item, RollCall, Search, Settled, Sweep, TaskRef
 from vaultbell.handling import Handling
 from vaultbell.history import History
 from vaultbell.report import Action, Report, Result, Swept
@@ -38,7 +38,7 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
     leave = bell.leave_unfinished or decoded.source.leaves or event.platform  # the platform asks three times at most
     handling = Handling(bell, cbr or bell.cbr, budget, leave, reply)
     # An item that stands in a batch twice is handled once; both lines say the same.
-    asked = dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep))
+    asked = dict.fromkeys(item for item in decoded.items if not isinstance(item, Sweep | RollCall))
     # What is done of a batch that was handed back is not begun again: else one that is too long would never end.
     batch = hashlib.sha256(event.body).digest() if len(asked) > 1 else b""
     done = bell.memory.done(batch) if batch else {}
@@ -58,6 +58,12 @@ def handle(bell: Bell, event: Event, budget: Budget, cbr: Cbr | None = None) -> 
         with stage("sweep"):
             lines[sweep], covered = sweeping.sweep(handling, sweep)
         swept += [covered] if covered else []
+    for item in dict.fromkeys(decoded.items):
+        if isinstance(item, RollCall):
+            from vaultbell import roll_call  # noqa: PLC0415 - once a day
+
+            with stage("roll_call"):
+                lines[item] = roll_call.call(handling, item)
     report = _report([line for item in decoded.items for line in lines[item]], swept, decoded, reply=reply)
     for notification_id, taken in (pair for found in lines.values() for line in found for pair in line.taken):
         if report.comes_again:
@@ -84,7 +90,7 @@ def _is_done(item: Item, lines: Sequence[Line]) -> bool:
 
 
 def judged(handling: Handling, item: Item) -> list[Line]:
-    """What is made of one item. Of a sweep nothing is: it rings as it reads."""
+    """What is made of one item. Of a sweep or a roll call nothing is: they tell what they read."""
     match item:
         case InvalidEvent():
             return [Line(Result.rejected(item))]
@@ -96,8 +102,8 @@ def judged(handling: Handling, item: Item) -> list[Line]:
             return search.search(handling, item)
         case Alarm():
             return [handling.alarm(item)]
-        case Sweep():
-            raise AssertionError("a sweep is not judged")
+        case Sweep() | RollCall():
+            raise AssertionError("what reads lists is not judged")
 
 
 def _report(lines: Sequence[Line], swept: Sequence[Swept], decoded: sources.Decoded, *, reply: bool) -> Report:

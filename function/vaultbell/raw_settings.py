@@ -17,7 +17,7 @@ CONFIG = "VAULTBELL_CONFIG"
 FILE_KEYS = ("channels", "routes", "outcomes", "digest_over", "history", "watch")
 _PLAIN = """
     inbound_token projects smn_topics unfinished time_budget platform heartbeat_url reply_events seen_url tz log_level
-    log_format history
+    log_format history roll_call
 """
 _CLOUD = """
     auth_url token access_key secret_key security_token username password user_domain_name project_id project_name

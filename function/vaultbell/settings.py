@@ -68,6 +68,7 @@ class _Model(BaseModel):
 
 class _Channel(_Model):
     resolve: bool = False
+    roll_call: bool = False
     digest_over: Count | None = None
 
     @property
@@ -315,6 +316,7 @@ class Settings(_Model):
     projects: tuple[Project, ...] = ()
     platform: Annotated[str, one_of("functiongraph")] | None = None
     sweep: SweepRules = SweepRules()
+    roll_call: Duration = timedelta(hours=24)
     heartbeat_url: WebUrl | None = None
     reply_events: bool = False
     seen_url: Annotated[SecretStr, that(values.redis_store)] | None = None
@@ -407,7 +409,7 @@ def load(environ: Mapping[str, str], *, tells: bool = True, looks: bool = True) 
                 raw.mistake(*_in_our_words(detail))
         raise raw.error() from None
     credentials = _credential_mistakes(settings) if looks else ()
-    for path, words in (*credentials, *_route_mistakes(settings), *_watch_mistakes(settings)):
+    for path, words in (*credentials, *_route_mistakes(settings), *_other_mistakes(settings)):
         raw.mistake(path, words)
     if raw.mistakes:
         raise raw.error()
@@ -472,7 +474,10 @@ def _credential_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
         yield ("projects",), "a project is named twice"
 
 
-def _watch_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
+def _other_mistakes(settings: Settings) -> Iterator[tuple[Path, str]]:
+    for name, channel in settings.channels.items():
+        if channel.roll_call and channel.incident:
+            yield ("channels", name, "roll_call"), "a roll call is no incident: let a mailbox or a chat have it"
     for at, rule in enumerate(settings.watch[:-1]):
         if rule.vault == "*":
             yield ("watch", at), "takes every vault, and the rules after it are never reached"

@@ -41,7 +41,7 @@ from vaultbell.cloud.cbr import Cbr, Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.cloud.smn_trust import SmnTrust
 from vaultbell.errors import InvalidEvent, SettingsError, Transient, VaultbellError
-from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
+from vaultbell.events import Alarm, Event, Item, RollCall, Search, Settled, Sweep, TaskRef
 from vaultbell.inbound import Doorkeeper, Project
 from vaultbell.outcome import classify
 from vaultbell.platforms import answer, functiongraph
@@ -109,6 +109,8 @@ def _is_sound(item: Item) -> None:
         case Sweep():
             assert item.period is None or timedelta() < item.period <= timedelta(days=366)
             assert item.lag is None or timedelta() <= item.lag <= timedelta(days=366)
+        case RollCall():
+            assert item.period is None or timedelta() < item.period <= timedelta(days=366)
         case Alarm():
             assert len(item.text) <= 1_000
         case Settled():

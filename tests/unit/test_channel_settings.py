@@ -76,6 +76,8 @@ def test_a_receiver_that_has_one_address_needs_none(channel: Load, words: str, u
             "url: 'https://a.example', format: alertmanager, digest: true",
             "digest: an incident is never part of a digest",
         ),
+        ("format: pagerduty, routing_key: k, roll_call: true", "roll_call: a roll call is no incident"),
+        ("format: slack, url: 'https://a.example', roll_call: perhaps", "roll_call: true or false is wanted"),
         ("format: opsgenie, api_key: k, url: 'https://a.example/?x=1'", "url: an address without ? and # is wanted"),
         ("url: 'https://a.example', format: smoke", f"format: one of these is wanted: {', '.join(settings.FORMATS)}"),
         ("url: 'https://a.example', format: [slack]", "format: a text is wanted"),
@@ -126,6 +128,13 @@ def test_mail_and_apprise_digest(channel: Load) -> None:
     mail = channel("type: email, smtp: 'smtp://mx.example.org', from: a@example.org, to: b@example.org")
     assert compose.bell(mail).digest_over == {"x": 10}
     assert compose.bell(channel("type: apprise, url: 'json://a.example'")).digest_over == {"x": 10}
+
+
+@pytest.mark.parametrize(("words", "told"), [("", set()), (", roll_call: true", {"x"}), (", roll_call: false", set())])
+def test_only_a_channel_that_asks_for_roll_calls_has_them(channel: Load, words: str, told: set[str]) -> None:
+    bell = compose.bell(channel(f"type: webhook, url: 'https://a.example'{words}"))
+    assert set(bell.roll_call) == told
+    assert bell.roll_period == timedelta(hours=24)
 
 
 def test_every_format_has_a_place_in_one_group() -> None:

@@ -39,8 +39,8 @@ STANDARD = frozenset(
 WAITING = (
     "channels.apprise channels.email channels.formats.alertmanager channels.formats.discord channels.formats.opsgenie "
     "channels.formats.pagerduty channels.formats.slack channels.formats.teams cli cloud.vaults observability.otel "
-    "observability.otlp observability.prometheus observability.terminal platforms.queue stale_message staleness "
-    "watching yaml_lines"
+    "observability.otlp observability.prometheus observability.terminal platforms.queue roll_call stale_message "
+    "staleness tally watching yaml_lines"
 ).split()
 
 

@@ -18,7 +18,7 @@ from vaultbell import compose, pipeline, settings, sources
 from vaultbell.budget import Budget
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent
-from vaultbell.events import Alarm, Event, Item, Search, Settled, Sweep, TaskRef
+from vaultbell.events import Alarm, Event, Item, RollCall, Search, Settled, Sweep, TaskRef
 from vaultbell.outcome import OutcomeName, classify
 from vaultbell.settings import OutcomeRules
 from vaultbell.sources import Decoded
@@ -62,6 +62,7 @@ FORMS: dict[str, tuple[str, list[Item | type[Item]]]] = {
     "ces-alarm-unreadable.json": ("ces", [Alarm]),
     "cts-trace.json": ("cts", [TRACE]),
     "sweep.json": ("timer", [Sweep(None, QUARTER, LAG, PROJECT)]),
+    "roll-call.json": ("roll_call", [RollCall(None, timedelta(days=1), PROJECT)]),
 }
 TRIGGERS: dict[str, tuple[str, list[Item | type[Item]]]] = {
     "functiongraph/smn.json": ("smn-trigger", [ALARM, TRACE]),

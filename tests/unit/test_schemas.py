@@ -177,6 +177,23 @@ def test_what_is_told_of_an_end_is_described(cloud: Cloud, receiver: Receiver, b
     told(receiver)
 
 
+def test_a_roll_call_is_described(cloud: Cloud, receiver: Receiver, bell: Bell) -> None:
+    day = timedelta(days=1)
+    yesterday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - day / 2
+    times = {"created_at": yesterday, "started_at": yesterday, "updated_at": yesterday}
+    cloud.vault("db-01", {"name": "db-02", "id": "r2"}, name="prod-1", created_at=yesterday - 9 * day)
+    cloud.outcome("succeeded", resource_id="r2", **{name: at - day for name, at in times.items()}, ended_at=...)
+    cloud.outcome("running", resource_id="r3", progress=37, **times)
+    cloud.outcome("failed", resource_id="r4", ended_at=yesterday, **times)
+    report = answered(replace(bell, roll_call=frozenset({"own", "event"})), {"roll_call": {}})
+    holds("report", report)
+    told(receiver)
+    data = receiver.requests[0].json["data"]
+    assert data["members"]
+    assert data["roll_call"]["running"]
+    assert len(data["roll_call"]["without_backup"]) == 2
+
+
 def test_a_digest_is_described() -> None:
     log = samples.value("operation-logs/failed.json")["operation_log"]
     now = read(OLD)

@@ -104,6 +104,7 @@ def test_all_variables_arrive() -> None:
             "VAULTBELL_SWEEP_LAG": "90",
             "VAULTBELL_SWEEP_LOOKBACK": "3",
             "VAULTBELL_SWEEP_HISTORY": "2d",
+            "VAULTBELL_ROLL_CALL": "7d",
             "VAULTBELL_HEARTBEAT_URL": "https://beat.example.org/x",
             "VAULTBELL_REPLY_EVENTS": "on",
             "VAULTBELL_HISTORY": "off",
@@ -126,6 +127,7 @@ def test_all_variables_arrive() -> None:
     assert (found.unfinished, found.time_budget, found.platform) == ("leave", 90.0, "functiongraph")
     assert (found.sweep.period, found.sweep.lag) == (timedelta(hours=1), timedelta(seconds=90))
     assert (found.sweep.lookback, found.sweep.history) == (3, timedelta(days=2))
+    assert found.roll_call == timedelta(days=7)
     assert found.heartbeat_url
     assert found.seen_url
     assert (found.reply_events, found.tz, found.log_level) == (True, "Europe/Berlin", "DEBUG")

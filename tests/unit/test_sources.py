@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vaultbell import sources
 from vaultbell.errors import InvalidEvent
-from vaultbell.events import Event, Item, Settled, Sweep, TaskRef
+from vaultbell.events import Event, Item, RollCall, Settled, Sweep, TaskRef
 from vaultbell.report import JSON, Object
 from vaultbell.sources import SOURCES, Decoded, cloudevents, listed, plain, pubsub
 from vaultbell.sources.form import Context
@@ -58,6 +58,9 @@ def packed(value: object) -> str:
         ({"sweep": {}}, {}, "timer", [Sweep()]),
         ({"sweep": None, "events": [PLAIN]}, {}, "timer", [Sweep()]),
         ({"trigger_type": "TIMER", "time": PLAIN["time"]}, {}, "timer", [Sweep(AT)]),
+        ({"roll_call": {}}, {}, "roll_call", [RollCall()]),
+        ({"roll_call": None}, {}, "roll_call", [RollCall()]),
+        ({"sweep": {}, "roll_call": {"period": "7d"}}, {}, "timer", [Sweep(), RollCall(None, timedelta(days=7))]),
     ],
 )
 def test_the_form_is_told_by_headers_and_shape(
@@ -143,6 +146,38 @@ def test_who_is_still_to_be_told_is_believed_from_trusted_doors_alone() -> None:
     assert found.channels == ("mail", "ops")
     for nothing in ([], None, "mail", [7]):
         assert decoded({**PLAIN, "channels": nothing}, trusted=True).items == (REF,)
+
+
+# A roll call
+
+
+def test_a_roll_call_says_over_which_time_and_of_which_project() -> None:
+    asked = {"at": PLAIN["time"], "period": "12h", "project_id": PROJECT.upper()}
+    assert decoded({"roll_call": asked}).items == (RollCall(AT, timedelta(hours=12), PROJECT),)
+
+
+@pytest.mark.parametrize("user_event", [{"roll_call": {"period": "7d"}}, '{"roll_call": {"period": "7d"}}'])
+def test_a_timer_asks_for_a_roll_call_alone_where_its_text_says_so(user_event: object) -> None:
+    tick = {"trigger_type": "TIMER", "time": PLAIN["time"], "user_event": user_event}
+    assert decoded(tick).items == (RollCall(AT, timedelta(days=7)),)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([], "roll_call is not an object"),
+        ({"lag": "5m"}, "roll_call has 1 key(s) that mean nothing; it knows at, period, project_id"),
+        ({"at": "soon"}, "roll_call.at is not a time"),
+        ({"period": "soon"}, "roll_call.period is not a duration"),
+        ({"period": 0}, "roll_call.period is nothing"),
+        ({"project_id": "x"}, "project_id is not 32 hex digits"),
+    ],
+)
+def test_a_roll_call_that_says_something_else_is_refused(asked: object, told: str) -> None:
+    error = refusal({"roll_call": asked})
+    assert (error.status, error.message.startswith(told)) == (400, True)
+    tick = {"trigger_type": "TIMER", "user_event": {"roll_call": asked}}
+    assert refusal(tick).message == error.message
 
 
 # CloudEvents
@@ -291,7 +326,20 @@ WORDS = (
 )
 KEYS = (
     *("operation_log_id", "task_id", "project_id", "region", "time", "events", "channels", "message", "subscription"),
-    *("specversion", "id", "source", "type", "data", "data_base64", "publishTime", "sweep", "at", "period", "lag"),
+    *(
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "data",
+        "data_base64",
+        "publishTime",
+        "sweep",
+        "at",
+        "period",
+        "lag",
+        "roll_call",
+    ),
     *("trigger_type", "user_event", "record", "records", "smn", "messages", "cts", "trace_name", "service_type"),
     *("request", "response", "resource_id", "alarm_id", "alarm_status", "template_variable", "namespace"),
     *("metric_name", "event_name", "dimension", "dimensions", "name", "value", "IsAlarm", "AlarmTime", "lts", "dds"),

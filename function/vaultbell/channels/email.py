@@ -217,7 +217,7 @@ def compose(
     if notification.severity == "critical":
         message["Importance"] = "high"
     known = shown.known(notification, zone) | {"label": label}
-    parts = {"facts": shown.facts(known), "tables": shown.tables(notification, zone)}
+    parts = {"facts": shown.facts(known), "tables": shown.tables(notification, zone), "counted": notification.tally}
     text, html = (_templates().get_template(f"mail.{kind}.j2").render(known, **parts) for kind in ("txt", "html"))
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")

@@ -12,6 +12,7 @@ from vaultbell.outcome import NO_TIME, OutcomeName
 from vaultbell.text import one_line
 
 RESOLVED = "cbr.task.resolved"
+ROLL_CALL = "ROLL CALL"
 TIMES = ("created_at", "started_at", "ended_at", "deadline")
 MOMENTS = (*TIMES, "last_good_at")
 ANSWERS = {
@@ -69,7 +70,9 @@ def of(notification: Notification, zone: tzinfo | None = None) -> Message:
     shown = known(notification, zone)
     reason = shown.get("reason", "")
     asked = {name: key for name, key in ANSWERS.items() if key != "error_code" or shown.get(key, "") not in reason}
-    if notification.members:
+    if notification.tally:
+        asked = {"Counted": "reason"}
+    elif notification.members:
         asked = {"The latest": "since"}  # each table has its own
     elif notification.outcome == OutcomeName.SUCCEEDED:
         asked = {"When" if name == "Since" else name: key for name, key in asked.items()}
@@ -85,6 +88,8 @@ def of(notification: Notification, zone: tzinfo | None = None) -> Message:
 
 def label(notification: Notification) -> str:
     """The one word that a title begins with."""
+    if notification.tally:
+        return ROLL_CALL
     return "RESOLVED" if notification.type == RESOLVED else notification.severity.upper()
 
 
@@ -104,7 +109,7 @@ def known(notification: Notification, zone: tzinfo | None = None) -> dict[str, s
     if shown.get("progress", "").isdecimal():
         shown["progress"] += " %"
     moments = {key: times.read(shown.get(key)) for key in (*MOMENTS, "since")}
-    if notification.timestamp > NO_TIME and "since" not in notification.facts:
+    if notification.timestamp > NO_TIME and not notification.tally and "since" not in notification.facts:
         moments["since"] = notification.timestamp
     return shown | {key: times.plain(time, zone) for key, time in moments.items() if time}
 
@@ -115,7 +120,9 @@ def facts(shown: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table]:
-    """The members that a digest stands for: a table for each error code and vault."""
+    """The members of a digest or a roll call, a table for each error code and vault; and what else that names."""
+    named = notification.tally.tables(zone) if notification.tally else ()
+    more = [Table(title, advice.next_step(outcome), rows) for title, outcome, rows in named]
     return [
         Table(
             title=one_line(
@@ -125,7 +132,7 @@ def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table
             rows=tuple(_row(member, zone) for member in group.members),
         )
         for group in digest.groups(notification.members)
-    ]
+    ] + more
 
 
 def _row(member: Notification, zone: tzinfo | None) -> tuple[str, str, str]:

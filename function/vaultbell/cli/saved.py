@@ -19,7 +19,7 @@ from vaultbell.cli.terminal import FileName, paint
 from vaultbell.cloud.cbr import NO_SUCH_TASK, Cbr, Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.errors import InvalidEvent, SettingsError, TaskMissing
-from vaultbell.events import Event, Item, Search, Sweep, TaskRef
+from vaultbell.events import Event, Item, RollCall, Search, Sweep, TaskRef
 from vaultbell.handling import Handling
 from vaultbell.history import History
 from vaultbell.inbound import Project
@@ -33,6 +33,7 @@ from vaultbell.text import one_line
 NO_PROJECT = "0" * 32
 SECONDS = 30.0
 SWEEP = "a sweep names no task: vaultbell sweep --dry-run shows what it would find"
+ROLL_CALL = "a roll call names no task: it reads the lists, and tells the channels with roll_call: true"
 
 
 def event_argument(parser: argparse.ArgumentParser, **more: Any) -> None:  # noqa: ANN401 - as argparse takes them
@@ -124,6 +125,8 @@ def judged(environ: Mapping[str, str], event: str, log: str | None) -> Judged:
     def lines_of(item: Item) -> list[Line]:
         if isinstance(item, Sweep):
             return [Line(Result(Action.QUIET, reason=SWEEP))]
+        if isinstance(item, RollCall):
+            return [Line(Result(Action.QUIET, reason=ROLL_CALL))]
         return pipeline.judged(handling, item)
 
     lines = History(handling).known([line for found in side_by_side(lines_of, decoded.items) for line in found])

@@ -14,7 +14,7 @@ from vaultbell import strict_json, trace_context
 from vaultbell.errors import InvalidEvent
 from vaultbell.events import Event, Item
 from vaultbell.report import JSON
-from vaultbell.sources import ces, cloudevents, cts, listed, plain, pubsub, smn, stream, timer
+from vaultbell.sources import ces, cloudevents, cts, listed, plain, pubsub, roll_call, smn, stream, timer
 from vaultbell.sources.form import Context, Source
 from vaultbell.trace_context import TraceContext
 
@@ -24,6 +24,7 @@ SOURCES: tuple[Source, ...] = (
     cloudevents.SOURCE,
     pubsub.SOURCE,
     timer.SOURCE,
+    roll_call.SOURCE,
     stream.SOURCE,
     cts.SOURCE,
     ces.SOURCE,

@@ -1,12 +1,13 @@
 """A sweep: `{"sweep": {…}}`, or the tick of a FunctionGraph TIMER.
 
-A tick's time is what the sweep's window is reckoned from. Its `user_event` counts when it is JSON with `sweep` in it.
+A tick's time is what the sweep's window is reckoned from. Its `user_event` counts when it is JSON with `sweep` in it,
+or with `roll_call`: then it asks for that, and for a sweep only where both stand there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from vaultbell import strict_json, times
@@ -34,40 +35,54 @@ class Timer(Shaped):
         return "sweep" in value or value.get("trigger_type") == "TIMER"
 
     def items(self, value: JSON, time: datetime | None, context: Context) -> Iterator[Item]:
-        """The one sweep."""
-        del context
+        """The one sweep, and the roll call that stands beside it."""
         if not isinstance(value, dict):
             raise InvalidEvent("an event is a JSON object")
-        asked: JSON = value.get("sweep")
         if "sweep" not in value:
             time = times.read(value.get("time")) or time
-            asked = _asked(value.get("user_event"))
-        yield _sweep({} if asked is None else asked, time)
+            value = _asked(value.get("user_event"))
+        if "sweep" in value or "roll_call" not in value:
+            yield _sweep(value, time)
+        if "roll_call" in value:
+            yield from context.unfold({"roll_call": value["roll_call"]}, time, context)
 
 
-def _asked(user_event: JSON) -> JSON:
+def _asked(user_event: JSON) -> Object:
     """What the text that is set at the trigger asks for; any other text asks for nothing special."""
     try:
         found = strict_json.loads(user_event) if isinstance(user_event, str) else user_event
     except InvalidEvent:
-        return None
-    return found.get("sweep") if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _sweep(asked: JSON, time: datetime | None) -> Sweep:
+def _sweep(value: Object, time: datetime | None) -> Sweep:
+    asked = read("sweep", value, KEYS)
+    at, period = at_and_period("sweep", asked)
+    lag = None if asked.get("lag") is None else duration(asked["lag"], "sweep.lag")
+    return Sweep(at or time, period, lag, plain.project_id(asked.get("project_id")))
+
+
+def read(name: str, value: JSON, keys: Sequence[str]) -> Object:
+    """What an event asks for under this name; null is nothing special. Raises InvalidEvent for any other key."""
+    asked = value.get(name) if isinstance(value, dict) else None
+    asked = {} if asked is None else asked
     if not isinstance(asked, dict):
-        raise InvalidEvent("sweep is not an object")
-    if unknown := [key for key in asked if key not in KEYS]:
-        raise InvalidEvent(f"sweep has {len(unknown)} key(s) that mean nothing; it knows {', '.join(KEYS)}")
-    at = asked.get("at")
+        raise InvalidEvent(f"{name} is not an object")
+    if unknown := [key for key in asked if key not in keys]:
+        raise InvalidEvent(f"{name} has {len(unknown)} key(s) that mean nothing; it knows {', '.join(keys)}")
+    return asked
+
+
+def at_and_period(name: str, asked: Object) -> tuple[datetime | None, timedelta | None]:
+    """The time and the period that are asked for; None: they are absent. Raises InvalidEvent."""
+    at, period = asked.get("at"), asked.get("period")
     if at is not None and times.read(at) is None:
-        raise InvalidEvent("sweep.at is not a time")
-    period, lag = (
-        None if asked.get(key) is None else duration(asked[key], f"sweep.{key}") for key in ("period", "lag")
-    )
-    if period == timedelta():
-        raise InvalidEvent("sweep.period is nothing")
-    return Sweep(times.read(at) or time, period, lag, plain.project_id(asked.get("project_id")))
+        raise InvalidEvent(f"{name}.at is not a time")
+    length = None if period is None else duration(period, f"{name}.period")
+    if length == timedelta():
+        raise InvalidEvent(f"{name}.period is nothing")
+    return times.read(at), length
 
 
 def duration(value: JSON, name: str) -> timedelta:

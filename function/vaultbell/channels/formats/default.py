@@ -44,6 +44,8 @@ def data(notification: Notification) -> Object:
         told |= notification.past.data()
     if notification.resolves:
         told["resolves"] = notification.resolves
+    if notification.tally:
+        told["roll_call"] = notification.tally.data()
     if notification.members:
         told["members"] = [{"id": member.id, **_message(member)} for member in notification.members]
     return told
