@@ -10,6 +10,24 @@ resource "opentelekomcloud_fgs_trigger_v2" "sweep" {
   depends_on = [opentelekomcloud_fgs_async_invoke_config_v2.this]
 }
 
+resource "opentelekomcloud_fgs_trigger_v2" "roll_call" {
+  count = var.roll_call_cron == null ? 0 : 1
+
+  function_urn = opentelekomcloud_fgs_function_v2.this.urn
+  type         = "TIMER"
+  status       = "ACTIVE"
+  event_data   = module.common.roll_call
+
+  depends_on = [opentelekomcloud_fgs_async_invoke_config_v2.this]
+
+  lifecycle {
+    precondition {
+      condition     = var.config_path != null
+      error_message = "Nobody would hear the roll call: which channels do (roll_call: true) stands in the file of config_path."
+    }
+  }
+}
+
 # Whatever is published here, and is an event, is looked into: others may publish, too.
 resource "opentelekomcloud_smn_topic_v2" "events" {
   name         = "${var.name}-events"

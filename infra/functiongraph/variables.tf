@@ -236,6 +236,17 @@ variable "sweep_lookback" {
   }
 }
 
+variable "roll_call_cron" {
+  description = "When a roll call is made, in UTC: seconds, minutes, hours, day, month, day of the week, \"0 0 6 * * *\" say. Null: never. It goes to the channels of the file with roll_call: true."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.roll_call_cron == null || can(regex("^[0-9*,/-]+( [0-9*,/?-]+){5}$", var.roll_call_cron))
+    error_message = "Six fields: seconds, minutes, hours, day, month and day of the week, \"0 0 6 * * *\" say."
+  }
+}
+
 # What cannot be handled
 
 variable "failure_emails" {

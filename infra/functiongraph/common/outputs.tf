@@ -34,6 +34,16 @@ output "timer" {
   })
 }
 
+output "roll_call" {
+  description = "What the timer trigger of the roll call is told, or null."
+  value = var.roll_call_cron == null ? null : jsonencode({
+    name          = "${var.name}-roll-call"
+    schedule_type = "Cron"
+    schedule      = var.roll_call_cron
+    user_event    = jsonencode({ roll_call = { period = "24h" } })
+  })
+}
+
 output "kafka" {
   description = "What the Kafka trigger is told, or null."
   value = var.kafka == null ? null : jsonencode({

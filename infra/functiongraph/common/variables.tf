@@ -35,6 +35,12 @@ variable "sweep_lag_minutes" {
   description = "How far behind the clock a sweep ends."
 }
 
+variable "roll_call_cron" {
+  type        = string
+  default     = null
+  description = "When a roll call is made, or null."
+}
+
 variable "sweep_lookback" {
   type        = number
   description = "How many periods a sweep covers."

@@ -21,6 +21,7 @@ module "common" {
   sweep_period_minutes = var.sweep_period_minutes
   sweep_lag_minutes    = var.sweep_lag_minutes
   sweep_lookback       = var.sweep_lookback
+  roll_call_cron       = var.roll_call_cron
   webhook_url          = var.webhook_url
   webhook_secret       = var.webhook_secret
   email_to             = var.email_to

@@ -10,6 +10,24 @@ resource "huaweicloud_fgs_function_trigger" "sweep" {
   depends_on = [huaweicloud_fgs_async_invoke_configuration.this]
 }
 
+resource "huaweicloud_fgs_function_trigger" "roll_call" {
+  count = var.roll_call_cron == null ? 0 : 1
+
+  function_urn = huaweicloud_fgs_function.this.urn
+  type         = "TIMER"
+  status       = "ACTIVE"
+  event_data   = module.common.roll_call
+
+  depends_on = [huaweicloud_fgs_async_invoke_configuration.this]
+
+  lifecycle {
+    precondition {
+      condition     = var.config_path != null
+      error_message = "Nobody would hear the roll call: which channels do (roll_call: true) stands in the file of config_path."
+    }
+  }
+}
+
 # Whatever is published here, and is an event, is looked into: others may publish, too.
 resource "huaweicloud_smn_topic" "events" {
   name         = "${var.name}-events"

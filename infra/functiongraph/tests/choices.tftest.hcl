@@ -128,6 +128,27 @@ run "an_agency_that_is_there_is_taken" {
   }
 }
 
+run "a_roll_call_is_made_when_it_is_asked_for" {
+  command = plan
+
+  variables {
+    config_path    = "/opt/function/code/vaultbell.yaml"
+    webhook_url    = null
+    webhook_secret = null
+    roll_call_cron = "0 0 6 * * *"
+  }
+
+  assert {
+    condition     = jsondecode(opentelekomcloud_fgs_trigger_v2.roll_call[0].event_data).schedule == "0 0 6 * * *" && jsondecode(jsondecode(opentelekomcloud_fgs_trigger_v2.roll_call[0].event_data).user_event) == { roll_call = { period = "24h" } }
+    error_message = "not this time, or not a roll call"
+  }
+
+  assert {
+    condition     = opentelekomcloud_fgs_trigger_v2.roll_call[0].type == "TIMER" && opentelekomcloud_fgs_trigger_v2.roll_call[0].status == "ACTIVE"
+    error_message = "the roll call does not come by itself"
+  }
+}
+
 run "kafka_is_reached_by_way_of_its_vpc" {
   command = plan
 

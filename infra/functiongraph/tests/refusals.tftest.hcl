@@ -240,6 +240,26 @@ run "logs_for_ever" {
   expect_failures = [var.log_days]
 }
 
+run "a_roll_call_at_no_time" {
+  command = plan
+
+  variables {
+    roll_call_cron = "6:00"
+  }
+
+  expect_failures = [var.roll_call_cron]
+}
+
+run "a_roll_call_that_nobody_would_hear" {
+  command = plan
+
+  variables {
+    roll_call_cron = "0 0 6 * * *"
+  }
+
+  expect_failures = [opentelekomcloud_fgs_trigger_v2.roll_call]
+}
+
 run "kafka_without_topics" {
   command = plan
 
