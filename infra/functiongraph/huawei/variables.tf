@@ -247,6 +247,12 @@ variable "roll_call_cron" {
   }
 }
 
+variable "silence_alarm" {
+  description = "Whether Cloud Eye mails failure_emails when the function was not invoked for an hour: the timer, or the function, is off."
+  type        = bool
+  default     = false
+}
+
 # What cannot be handled
 
 variable "failure_emails" {

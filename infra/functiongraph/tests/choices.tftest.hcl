@@ -149,6 +149,19 @@ run "a_roll_call_is_made_when_it_is_asked_for" {
   }
 }
 
+run "an_hour_of_silence_is_told_by_the_cloud_itself" {
+  command = plan
+
+  variables {
+    silence_alarm = true
+  }
+
+  assert {
+    condition     = one(opentelekomcloud_ces_alarmrule.silence[0].metric).namespace == "SYS.FunctionGraph" && one(one(opentelekomcloud_ces_alarmrule.silence[0].metric).dimensions).value == "default-vaultbell"
+    error_message = "not the invocations of this function"
+  }
+}
+
 run "kafka_is_reached_by_way_of_its_vpc" {
   command = plan
 

@@ -162,7 +162,7 @@ run "no_other_door_is_open" {
   command = plan
 
   assert {
-    condition     = length(opentelekomcloud_fgs_trigger_v2.kafka) == 0 && length(opentelekomcloud_fgs_trigger_v2.apig) == 0 && length(opentelekomcloud_fgs_trigger_v2.roll_call) == 0
+    condition     = length(opentelekomcloud_fgs_trigger_v2.kafka) == 0 && length(opentelekomcloud_fgs_trigger_v2.apig) == 0 && length(opentelekomcloud_fgs_trigger_v2.roll_call) == 0 && length(opentelekomcloud_ces_alarmrule.silence) == 0
     error_message = "a trigger that nobody asked for"
   }
 }

@@ -260,6 +260,17 @@ run "a_roll_call_that_nobody_would_hear" {
   expect_failures = [opentelekomcloud_fgs_trigger_v2.roll_call]
 }
 
+run "an_alarm_on_silence_between_rare_sweeps" {
+  command = plan
+
+  variables {
+    silence_alarm        = true
+    sweep_period_minutes = 60
+  }
+
+  expect_failures = [opentelekomcloud_ces_alarmrule.silence]
+}
+
 run "kafka_without_topics" {
   command = plan
 
