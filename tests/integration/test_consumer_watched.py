@@ -86,6 +86,7 @@ def test_what_a_consumer_has_done_can_be_scraped_and_its_message_goes_on_in_its_
     consumer.send(
         {"operation_log_id": task["id"], "project_id": cloud.project_id}, traceparent=PARENT, tracestate="a=1"
     )
+    consumer.once("vaultbell_events_total", 1, door="queue", status="200")
     consumer.send({"hello": 1}, traceparent="sEcReT")
     found = consumer.once("vaultbell_dead_letters_total", 1)
     assert found["vaultbell_events_total", "queue", "200"] == 1
