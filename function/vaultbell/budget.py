@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 RESERVE_SHARE = 0.1
 RESERVE_MOST = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """A point on the monotonic clock, in seconds. Passed down; parts of it are made with `capped` and `share`."""
 
     deadline: float

@@ -6,8 +6,8 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
@@ -35,8 +35,7 @@ HEARTBEAT_SECONDS = 5.0
 HISTORY_BURST, HISTORY_A_SECOND = 1_000, 10  # lists that a process asks for the past: a storm must not double the load
 
 
-@dataclass(frozen=True, slots=True)
-class App:
+class App(NamedTuple):
     """Everything that a platform needs."""
 
     settings: Settings

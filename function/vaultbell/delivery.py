@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vaultbell import digest, tracing
 from vaultbell.budget import Budget
@@ -29,8 +30,7 @@ AT_ONCE = 8  # notifications that one channel is told side by side
 NO_DIGESTS: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """What became of one notification.
 
     Attributes:

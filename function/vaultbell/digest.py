@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vaultbell import notification
 from vaultbell.notification import LEVELS, Notification
@@ -12,8 +12,7 @@ from vaultbell.notification import LEVELS, Notification
 TYPE = "cbr.digest"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """The members that have an error code and a vault in common; None: they have none."""
 
     error_code: str | None

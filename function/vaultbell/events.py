@@ -7,15 +7,14 @@ a piece of `Work`, something `Settled` that needs none, or the `InvalidEvent` th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from vaultbell.errors import InvalidEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One arrival. Header names are in lower case; `time` is when it happened, if the way it came in says so.
 
     `trusted` is set where the platform vouches for the sender, or the sender has proved itself; `platform` where it
@@ -24,15 +23,14 @@ class Event:
     """
 
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     time: datetime | None = None
     trusted: bool = False
     platform: bool = False
     topics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRef:
+class TaskRef(NamedTuple):
     """A task by its name. `project_id` absent: it is looked for in each allowed project.
 
     `time` is the event's own; `channels`, where given, are the only ones still to be told.
@@ -45,8 +43,7 @@ class TaskRef:
     channels: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(NamedTuple):
     """A hint without an id.
 
     The tasks of the things that it names (`ids`: resource, vault, restore point, in lower case, the likeliest first)
@@ -65,8 +62,7 @@ class Search:
     region: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(NamedTuple):
     """Look through the task list for what ended badly. What is absent comes from the settings; `at` from the clock."""
 
     at: datetime | None = None
@@ -76,8 +72,7 @@ class Sweep:
     lookback: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RollCall:
+class RollCall(NamedTuple):
     """Tell how all backups of the last period went. What is absent comes from the settings; `at` from the clock."""
 
     at: datetime | None = None
@@ -85,8 +80,7 @@ class RollCall:
     project_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(NamedTuple):
     """A trusted source tells an alarm of CBR that cannot be read, or names nothing to look for: it is told as it is."""
 
     text: str
@@ -94,8 +88,7 @@ class Alarm:
     error: InvalidEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """An item that is handled by having been read: one of our own events come back, say. `reason` is for the log."""
 
     reason: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vaultbell import notification, resolving, routing
@@ -75,10 +75,10 @@ class Handling:
         result = _with(result, outcome, notification.incident(task, project_id))
         rings = outcome.rings
         if outcome.name is OutcomeName.RUNNING and self.leave:
-            result = replace(result, action=Action.LEFT)
+            result = result._replace(action=Action.LEFT)
         elif outcome.name is OutcomeName.RUNNING:
             rings = False  # it comes again
-            result = replace(result, action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN)
+            result = result._replace(action=Action.RETRY, status=503, retry_after=RUNNING_AGAIN)
         resolves = outcome.name is OutcomeName.SUCCEEDED and self.bell.resolving
         if not rings and not resolves and not self.reply:
             return Line(result)
@@ -93,7 +93,7 @@ class Handling:
         )
         line = self._line(told, result, case.only) if rings else Line(result, found=told)
         if line.rings and before is None and outcome.name not in (OutcomeName.SUCCEEDED, OutcomeName.RUNNING):
-            line = replace(line, case=case)
+            line = line._replace(case=case)
         return self._resolved(case, line) if resolves else line
 
     def _resolved(self, case: Case, line: Line) -> Line:
@@ -101,7 +101,7 @@ class Handling:
         try:
             failure = resolving.failure_before(self.bell, self.cbr, case.project, case.log, self.budget)
         except Transient as error:
-            return self.again(replace(line.result, action=Action.RETRY, status=503), error)
+            return self.again(line.result._replace(action=Action.RETRY, status=503), error)
         except Misconfigured as error:
             return self.unverified(error, line.result, case.project.region)
         if failure is None or line.found is None:
@@ -109,7 +109,7 @@ class Handling:
         names = routing.select(failure, self.bell.routes).channels
         waiting = Selection(tuple(name for name in names if name in self.bell.resolving))
         resolved = self._line(notification.of_resolved(line.found, failure), line.result, case.only, waiting)
-        return replace(line, rings=line.rings + resolved.rings)
+        return line._replace(rings=line.rings + resolved.rings)
 
     def missing(self, hint: TaskRef | Search, known: Result) -> Line:
         """Nothing was found for a hint: it comes again while it is young, else somebody is to know."""
@@ -117,7 +117,7 @@ class Handling:
         if age is not None and age < YOUNG:
             left = (YOUNG - age).total_seconds()
             message = "the API knows no such task yet: it may be too new to be visible"
-            return Line(replace(known, retry_after=min(left, YOUNG_AGAIN), error=("not_visible_yet", message)))
+            return Line(known._replace(retry_after=min(left, YOUNG_AGAIN), error=("not_visible_yet", message)))
         outcome = self._verdict(
             OutcomeName.MISSING,
             hint.time or notification.slot(self.bell.now()),
@@ -127,7 +127,7 @@ class Handling:
         told = notification.of_missing(
             hint, outcome, project_id=project_id, region=hint.region or self.cbr.endpoints.region
         )
-        result = _with(replace(known, action=Action.QUIET, status=200, project_id=project_id), outcome, told.incident)
+        result = _with(known._replace(action=Action.QUIET, status=200, project_id=project_id), outcome, told.incident)
         only = hint.channels if isinstance(hint, TaskRef) else None
         return self._line(told, result, only) if outcome.rings else Line(result, found=told)
 
@@ -136,8 +136,8 @@ class Handling:
     ) -> Line:
         """We cannot see: somebody must hear of it; and the event comes again."""
         project_id = known.project_id or error.project_id
-        answer = replace(
-            known, action=Action.RETRY, status=500, project_id=project_id, error=(error.code, error.message)
+        answer = known._replace(
+            action=Action.RETRY, status=500, project_id=project_id, error=(error.code, error.message)
         )
         return self._blind(error.cause, "Backups cannot be verified", error.message, answer, region, at)
 
@@ -150,7 +150,7 @@ class Handling:
         self, cause: str, headline: str, words: str, answer: Result, region: str | None, at: datetime | None
     ) -> Line:
         """Ring `unverified`, once a cause, a project and six hours in a process; the answer stays what it is."""
-        answer = replace(answer, project_id=answer.project_id or self._only_project())
+        answer = answer._replace(project_id=answer.project_id or self._only_project())
         slot = notification.slot(self.bell.now())
         outcome = self._verdict(OutcomeName.UNVERIFIED, at or slot, words)
         told = notification.of_unverified(
@@ -174,12 +174,12 @@ class Handling:
                 self.bell.once.release(told.id)
         if not heard and answer.action is Action.REJECTED:
             return line  # what is refused does not come again by itself: its words have to be heard
-        kept = replace(line.result, action=answer.action, status=answer.status, error=answer.error)
-        return replace(line, result=kept)
+        kept = line.result._replace(action=answer.action, status=answer.status, error=answer.error)
+        return line._replace(result=kept)
 
     def again(self, known: Result, error: Transient) -> Line:
         """It may pass: the item comes again."""
-        return Line(replace(known, retry_after=error.after, error=(error.code, error.message)))
+        return Line(known._replace(retry_after=error.after, error=(error.code, error.message)))
 
     def _line(
         self, told: Notification, result: Result, only: tuple[str, ...] | None, to: Selection | None = None
@@ -187,10 +187,10 @@ class Handling:
         """A line that is to be told: to the channels of the routes, or to those of them that the event names."""
         to = to or routing.select(told, self.bell.routes, self.bell.incidents)
         if named := tuple(name for name in to.channels if name in (only or ())):
-            to = replace(to, channels=named)  # names that mean nothing to us narrow nothing
+            to = to._replace(channels=named)  # names that mean nothing to us narrow nothing
         if to.left_out and not to.channels:
             silent = ", ".join(to.left_out)
-            result = replace(result, reason=f"{result.reason}; since recovered: no incident is opened ({silent})")
+            result = result._replace(reason=f"{result.reason}; since recovered: no incident is opened ({silent})")
         return Line(result, (Ring(told, to),) if to.channels else (), found=told)
 
     def _look_up(self, task: TaskRef, projects: Sequence[Project]) -> tuple[Project, OperationLog]:
@@ -239,6 +239,6 @@ def age_of(hint: TaskRef | Search, now: datetime) -> timedelta | None:
 
 
 def _with(result: Result, outcome: Outcome, incident: str) -> Result:
-    return replace(
-        result, outcome=outcome.name.value, severity=outcome.severity, reason=outcome.reason, incident=incident
+    return result._replace(
+        outcome=outcome.name.value, severity=outcome.severity, reason=outcome.reason, incident=incident
     )

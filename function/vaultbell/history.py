@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from vaultbell import past
 from vaultbell.bell import side_by_side
@@ -33,8 +34,7 @@ ROWS_MOST = 3_000  # of a list that is narrowed to one resource or vault
 OWN_MOST = 50  # lists that a sweep asks for; more become one, which is read as far back as the sweep looks
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """What the list tells of an incident; `since`: how far back it was read, where that was not to its end."""
 
     ended: Sequence[Ended]

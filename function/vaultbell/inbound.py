@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vaultbell import standard_webhooks
 from vaultbell.errors import InvalidEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     """A project that may be looked up, and its region where it is not the default one."""
 
     project_id: str

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vaultbell import advice, times
 from vaultbell.cloud.operation_log import OperationLog, Replication, Resource
@@ -51,8 +50,7 @@ VERBS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """One message.
 
     `headline` is "Backup of ECS-0001 failed", `summary` the same with its details and the reason, each one line.
@@ -189,8 +187,7 @@ def of_resolved(told: Notification, failure: Notification) -> Notification:
     """The message that a success (`told` is what would be said of it) closes what `failure` told of."""
     kind = "cbr.task.resolved"
     reason = f"this closes: {failure.headline} ({times.plain(failure.timestamp)})"
-    return replace(
-        told,
+    return told._replace(
         id=f"msg_{key(kind, told.facts.get('operation_log_id'))}",
         type=kind,
         severity="info",

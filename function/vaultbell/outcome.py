@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vaultbell import times
 from vaultbell.cloud.operation_log import OperationLog
@@ -45,8 +44,7 @@ class Rules(Protocol):
         """How long such a task may run, from its start (or creation) on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A verdict. `at` is when it came about (not when we looked); `evidence` the deciding fields, in words."""
 
     name: OutcomeName

@@ -7,7 +7,6 @@ newer success, which may come between two tellings.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
@@ -39,8 +38,7 @@ class Ended(NamedTuple):
         return cls(log.created_at, log.ended_at or came_about(log), good)
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What is known of the tasks of the same incident.
 
     Attributes:
@@ -136,7 +134,7 @@ def of(log: OperationLog, outcome: Outcome, others: Iterable[Ended], since: date
 def tempered(outcome: Outcome, past: Past | None) -> Outcome:
     """What has recovered since is a warning at most: nobody has to get up for it."""
     recovered = past is not None and past.recovered
-    return replace(outcome, severity="warning") if recovered and outcome.severity == "critical" else outcome
+    return outcome._replace(severity="warning") if recovered and outcome.severity == "critical" else outcome
 
 
 def _ordinal(number: int) -> str:

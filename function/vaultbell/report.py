@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from vaultbell import times
 from vaultbell.errors import InvalidEvent
@@ -57,8 +58,7 @@ class Receipt:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One item's line in the report. `status` is the HTTP status that this item alone would have been answered."""
 
     action: Action
@@ -104,8 +104,7 @@ class Result:
         return {key: value for key, value in line.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(NamedTuple):
     """What a sweep has covered: the ends of its windows, and how many rows of task lists it has read."""
 
     start: datetime
@@ -121,8 +120,7 @@ class Swept:
         return {"from": times.iso(self.start), "until": times.iso(self.end), "tasks": self.tasks}
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """All results of one event, in the order of its items."""
 
     results: tuple[Result, ...]

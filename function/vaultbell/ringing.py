@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
+from typing import NamedTuple
 
 from vaultbell.bell import Bell
 from vaultbell.budget import Budget
@@ -19,16 +19,14 @@ from vaultbell.routing import Selection
 from vaultbell.telemetry import log
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(NamedTuple):
     """A notification that is to be told, and the channels that it goes to."""
 
     told: Notification
     to: Selection
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """A task that was looked up, and the verdict on it.
 
     `repeat`: how often it has been told before; `only`: the channels that the event names, if it does.
@@ -41,8 +39,7 @@ class Case:
     only: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of the report, and what is still to be told before it is true.
 
     `found` is what could be said of the task, told or not; `taken` are the channels that have been told, by the ids
@@ -74,7 +71,7 @@ def _each_once(rings: Iterable[Iterable[Ring]]) -> list[Ring]:
         before = found.get(ring.told.id)
         if before:
             channels = tuple(dict.fromkeys((*before.to.channels, *ring.to.channels)))
-            ring = replace(before, to=replace(before.to, channels=channels))  # noqa: PLW2901 - it takes its place
+            ring = before._replace(to=before.to._replace(channels=channels))  # noqa: PLW2901 - it takes its place
         found[ring.told.id] = ring
     return list(found.values())
 
@@ -84,7 +81,7 @@ def _owed(bell: Bell, ring: Ring) -> Ring:
     if not taken:
         return ring
     names = tuple(name for name in ring.to.channels if name not in taken)
-    return replace(ring, to=replace(ring.to, channels=names))
+    return ring._replace(to=ring.to._replace(channels=names))
 
 
 def _rung(line: Line, delivered: Sequence[Delivered]) -> Line:
@@ -92,16 +89,16 @@ def _rung(line: Line, delivered: Sequence[Delivered]) -> Line:
     owed = tuple(dict.fromkeys(name for one in delivered for name in one.owed))
     names = ", ".join(owed)
     if not owed:
-        result = replace(line.result, action=Action.NOTIFIED, status=200, receipts=receipts)
+        result = line.result._replace(action=Action.NOTIFIED, status=200, receipts=receipts)
     elif all(one.final for one in delivered):
         error = ("undeliverable", f"refused for good by: {names}")
-        result = replace(line.result, action=Action.REJECTED, status=424, receipts=receipts, owed=owed, error=error)
+        result = line.result._replace(action=Action.REJECTED, status=424, receipts=receipts, owed=owed, error=error)
     else:
         log(logging.WARNING, "not delivered yet", owed=list(owed))
         after = max((one.after for one in delivered if one.after is not None), default=None)
         error = ("try_again", f"not reached yet: {names}")
-        result = replace(
-            line.result, action=Action.RETRY, status=503, retry_after=after, receipts=receipts, owed=owed, error=error
+        result = line.result._replace(
+            action=Action.RETRY, status=503, retry_after=after, receipts=receipts, owed=owed, error=error
         )
     taken = tuple((ring.told.id, one.taken) for ring, one in zip(line.rings, delivered, strict=True))
-    return replace(line, result=result, rings=(), taken=taken, case=None)
+    return line._replace(result=result, rings=(), taken=taken, case=None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from vaultbell import conditions
 from vaultbell.notification import Notification
@@ -28,8 +28,7 @@ class Route(Protocol):
     def continue_(self) -> bool: ...  # noqa: D102 - the class tells
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The channels to tell, each once, and the channel that stands in for one that was not reached.
 
     `broken` are the routes that could not be judged, counted from 1: somebody has to hear of them. `left_out` are the
@@ -37,7 +36,7 @@ class Selection:
     """
 
     channels: tuple[str, ...] = ()
-    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    fallbacks: Mapping[str, str] = MappingProxyType({})
     broken: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -52,8 +51,7 @@ class Verdict(StrEnum):
     NOT_ASKED = "not asked"  # one before it has decided
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
+class Miss(NamedTuple):
     """A field that does not fit: the texts and globs of which one would have to, and its value (None: it is absent)."""
 
     field: str
@@ -61,8 +59,7 @@ class Miss:
     had: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A route, what becomes of it, and why it is not taken."""
 
     route: Route

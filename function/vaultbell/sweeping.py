@@ -144,7 +144,7 @@ class _Work:
     def lines(self) -> list[Line]:
         """One for each task that rang, and one for each reason why a list could not be read to its end."""
         known = Result(Action.RETRY, 503)
-        late = (self._handling.again(replace(known, project_id=name), fault) for name, fault in self._late.items())
+        late = (self._handling.again(known._replace(project_id=name), fault) for name, fault in self._late.items())
         return [*self._rung, *late]
 
     def _judge(self, project: Project, log: OperationLog) -> None:
@@ -183,4 +183,4 @@ class _Work:
 
 def _without_log(line: Line) -> Line:
     """What is kept of a line until the sweep is over: not the operation log, of which there may be very many."""
-    return replace(line, found=None)
+    return line._replace(found=None)

@@ -7,7 +7,7 @@ flag `random`. What is malformed is ignored, as it wants, and never shown: it is
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SAMPLED, RANDOM = 1, 2
 STATE_MOST, MEMBERS_MOST = 512, 32
@@ -16,8 +16,7 @@ _PARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_*/@-]{0,255}=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """A place in a trace: the trace's id, the id of one of its spans, flags, and what other tracers keep in it."""
 
     trace_id: str

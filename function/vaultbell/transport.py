@@ -22,7 +22,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote
 
 import certifi
@@ -66,8 +66,7 @@ SocketAddress = Any  # (address, port), and for IPv6 flow and scope: as the stan
 Found = list[tuple[int, SocketAddress]]  # with the address family
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back. `headers` may be asked in any case; `body` is what `read` allowed for."""
 
     status: int
@@ -165,8 +164,7 @@ def contexts_built() -> int:
     return _context.cache_info().misses
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     url: str  # without user, password and fragment
     scheme: str
     host: str

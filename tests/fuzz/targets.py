@@ -220,7 +220,7 @@ def _app() -> compose.App:
     app = compose.app(settings.load(ENVIRON | {"VAULTBELL_INBOUND_TOKEN": "in"}))
     LOG.disabled = logged
     cloud = _Cloud(app.bell.cbr.http, app.bell.cbr.endpoints, app.bell.cbr.credentials)
-    return replace(app, bell=replace(app.bell, cbr=cloud, channels={"webhook": _Place()}))
+    return app._replace(bell=replace(app.bell, cbr=cloud, channels={"webhook": _Place()}))
 
 
 # What the cloud answers, and what is told of it -----------------------------------------------------------------------
@@ -240,7 +240,7 @@ def log(data: bytes) -> None:
         assert line
         assert len(line.splitlines()) == 1
     options = Options(routing_key="R" * 32, api_key="G" * 36, zone=ZoneInfo("Europe/Berlin"))
-    both = digest.of([told, replace(told, id="msg_1")])
+    both = digest.of([told, told._replace(id="msg_1")])
     for name in formats.FORMATS:
         post = formats.of(name)(told, options, NOW)
         assert post == formats.of(name)(again, options, NOW)

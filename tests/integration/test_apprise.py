@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -28,8 +27,7 @@ from vaultbell.routing import Selection
 # Apprise's own mail looks for a module of older Pythons.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
-FAILED = replace(
-    _FAILED,
+FAILED = _FAILED._replace(
     summary="Backup of ECS-0001 failed: The server is stopped. (BackupService.7102)",
     reason="The server is stopped. (BackupService.7102)",
     facts={"resource_name": "ECS-0001", "vault_name": "vault-prod", "error_code": "BackupService.7102"},
@@ -75,14 +73,14 @@ def test_a_service_is_told_what_since_when_why_what_to_do_and_where(receiver: Re
     ],
 )
 def test_how_bad_it_is_is_told(receiver: Receiver, change: dict[str, str], kind: str) -> None:
-    send(Apprise([address(receiver)]), replace(FAILED, **change))  # type: ignore[arg-type] # each of them is a text
+    send(Apprise([address(receiver)]), FAILED._replace(**change))  # type: ignore[arg-type] # each of them is a text
     assert [got.json["type"] for got in receiver.requests] == [kind]
 
 
 @pytest.mark.parametrize("name", ["@everyone", "<!channel>", "<@U123>", "<b>x</b>", "@here"])
 def test_a_name_mentions_nobody_and_is_no_tag(receiver: Receiver, name: str) -> None:
     facts = {"resource_name": name, "error_code": name}
-    send(Apprise([address(receiver)]), replace(FAILED, headline=name, reason=name, facts=facts))
+    send(Apprise([address(receiver)]), FAILED._replace(headline=name, reason=name, facts=facts))
     for text in (receiver.requests[0].json["title"], receiver.requests[0].json["message"]):
         assert name not in text
         assert name in text.replace("\u200b", "")
@@ -90,7 +88,7 @@ def test_a_name_mentions_nobody_and_is_no_tag(receiver: Receiver, name: str) -> 
 
 def test_a_long_name_is_cut(receiver: Receiver) -> None:
     long = "\U0001f514" * 60_000
-    send(Apprise([address(receiver)]), replace(FAILED, headline=long, reason=long, facts={"resource_name": long}))
+    send(Apprise([address(receiver)]), FAILED._replace(headline=long, reason=long, facts={"resource_name": long}))
     assert len(receiver.requests[0].json["title"]) <= 200
     assert len(receiver.requests[0].json["message"]) <= 3_000
     assert "…" in receiver.requests[0].json["title"]

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -388,7 +387,7 @@ def test_a_closed_port_may_pass() -> None:
 
 def test_hostile_names_go_through_a_real_server_and_stay_names(mailbox: Mailbox) -> None:
     evil = "x\r\n.\r\nMAIL FROM:<y@example.com>\r\n\ud800\u202e<b>"
-    hostile = replace(FAILED, headline=f"Backup of {evil}", reason=f"{evil}\n.\n", facts={"vault_name": f".{evil}"})
+    hostile = FAILED._replace(headline=f"Backup of {evil}", reason=f"{evil}\n.\n", facts={"vault_name": f".{evil}"})
     assert told(email(mailbox.port), notification=hostile) == TAKEN
     (mail,) = mailbox.wait_for(1)
     assert mail.message["Subject"] == "[CRITICAL] Backup of x . MAIL FROM:<y@example.com> \ufffd <b>"

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -109,7 +109,7 @@ def store(url: str) -> Iterator[Store]:
 @pytest.fixture
 def told() -> Notification:
     """A message that nobody has told yet."""
-    return replace(FAILED, id=f"msg_{uuid4().hex}")
+    return FAILED._replace(id=f"msg_{uuid4().hex}")
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_what_was_told_is_not_told_again_and_the_receipt_says_so(store: Store, t
 
 def test_each_message_and_each_channel_has_its_own_memory(store: Store, told: Notification) -> None:
     places = {name: Place() for name in ("ops", "ops-2", "mail")}
-    other = replace(told, id=f"{told.id}0")
+    other = told._replace(id=f"{told.id}0")
     for name, place in places.items():
         channel = ToldOnce(name, place, store)
         for notification in (told, other, told):
@@ -473,7 +473,7 @@ def test_a_store_that_hangs_costs_no_more_than_its_own_time_and_is_asked_again_l
 ) -> None:
     with closing(Store(own.url, patience=0.2, rest=0.3)) as store:
         channel = ToldOnce("ops", Place(), store)
-        other = replace(told, id=f"{told.id}0")
+        other = told._replace(id=f"{told.id}0")
         channel.send(other, seconds(30))
         own.hang()
         budget = seconds(30)
@@ -490,7 +490,7 @@ def test_a_store_that_is_killed_and_comes_back_is_used_again_at_once(
     place = Place()
     with closing(Store(own.url)) as store:
         channel = ToldOnce("ops", place, store)
-        channel.send(replace(told, id=f"{told.id}0"), seconds(5))
+        channel.send(told._replace(id=f"{told.id}0"), seconds(5))
         own.kill()
         own.begin()  # while nobody was asking
         assert [channel.send(told, seconds(5)) for _ in range(2)] == [Taken(200), REPEAT]

@@ -92,7 +92,7 @@ def night(receiver: Receiver, clock: Clock) -> Iterator[Callable[..., Night]]:
                 "VAULTBELL_PROJECTS": ",".join(cloud.projects),
             }
             app = compose.app(settings.load({name: text for name, text in (env | changed).items() if text}))
-            return Night(cloud, receiver, clock, replace(app, bell=replace(app.bell, now=lambda: clock.now)))
+            return Night(cloud, receiver, clock, app._replace(bell=replace(app.bell, now=lambda: clock.now)))
 
         yield begin
 

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -29,8 +28,7 @@ from vaultbell.routing import Selection
 from vaultbell.settings import Settings, load
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2, 3)]
-FAILED = replace(
-    _FAILED,
+FAILED = _FAILED._replace(
     operation_log={"id": "4827f2da-b008-4507-ab7d-42d0df5ed912", "vault_name": "Tresor Ä"},
 )
 
@@ -419,5 +417,5 @@ def shown(result: Delivered, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_body_that_holds_what_utf_8_cannot_arrives(receiver: Receiver) -> None:
-    told(webhook(receiver.url), notification=replace(FAILED, operation_log={"name": "\ud800\x00\u2028"}))
+    told(webhook(receiver.url), notification=FAILED._replace(operation_log={"name": "\ud800\x00\u2028"}))
     assert receiver.requests[0].json["data"]["operation_log"] == {"name": "\ufffd\x00\u2028"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from zoneinfo import ZoneInfo
@@ -30,8 +29,7 @@ FACTS = {
     "started_at": "2026-11-23T07:00:00.123Z",
     "ended_at": "2026-11-23T08:01:00Z",
 }
-FAILED = replace(
-    _FAILED,
+FAILED = _FAILED._replace(
     summary="Backup of ECS-0001 failed: The server is stopped. (BackupService.7102)",
     reason="The server is stopped. (BackupService.7102)",
     facts=FACTS,
@@ -57,7 +55,7 @@ def part(mail: EmailMessage, kind: str) -> str:
 
 
 def with_facts(facts: Mapping[str, str]) -> Notification:
-    return replace(FAILED, facts={**FACTS, **facts})
+    return FAILED._replace(facts={**FACTS, **facts})
 
 
 def test_the_head_says_what_whom_when_and_that_no_human_wrote_it() -> None:
@@ -82,7 +80,7 @@ def test_the_head_says_what_whom_when_and_that_no_human_wrote_it() -> None:
 
 
 def test_a_repeat_is_the_same_byte_for_byte() -> None:
-    assert wire(FAILED) == wire(replace(FAILED))
+    assert wire(FAILED) == wire(FAILED._replace())
 
 
 @pytest.mark.parametrize(
@@ -93,13 +91,13 @@ def test_a_repeat_is_the_same_byte_for_byte() -> None:
     ],
 )
 def test_only_what_is_critical_is_of_high_importance(change: dict[str, str], subject: str) -> None:
-    mail = read(replace(FAILED, **change))  # type: ignore[arg-type] # each of them is a text
+    mail = read(FAILED._replace(**change))  # type: ignore[arg-type] # each of them is a text
     assert mail["Subject"] == subject
     assert mail["Importance"] is None
 
 
 def test_mails_of_one_incident_share_their_thread_and_not_their_id() -> None:
-    failed, resolved = read(FAILED), read(replace(FAILED, id="msg_" + "9" * 32, type="cbr.task.resolved"))
+    failed, resolved = read(FAILED), read(FAILED._replace(id="msg_" + "9" * 32, type="cbr.task.resolved"))
     assert failed["References"] == resolved["References"] == resolved["In-Reply-To"]
     assert failed["Message-ID"] != resolved["Message-ID"]
 
@@ -112,7 +110,7 @@ def test_ids_stay_as_they_are_under_a_long_domain() -> None:
 
 
 def test_a_task_without_any_time_is_not_dated_to_1970() -> None:
-    mail = read(replace(FAILED, timestamp=NO_TIME, facts={}))
+    mail = read(FAILED._replace(timestamp=NO_TIME, facts={}))
     assert mail["Date"] is None
     assert "1970" not in part(mail, "plain") + part(mail, "html")
     assert "Since" not in part(mail, "plain") + part(mail, "html")
@@ -145,7 +143,7 @@ def test_the_order_is_what_since_when_why_what_to_do_where_to_look_facts_and_id(
 
 @pytest.mark.parametrize("kind", ["plain", "html"])
 def test_what_is_not_known_has_no_heading(kind: str) -> None:
-    unknown = replace(FAILED, outcome="succeeded", facts={}, region=None, project_id=None, reason="")
+    unknown = FAILED._replace(outcome="succeeded", facts={}, region=None, project_id=None, reason="")
     text = part(read(unknown), kind)
     for heading in ("Why", "Error code", "What to do", "Where to look", "Resource", "Project", "Region", "None"):
         assert heading not in text
@@ -154,7 +152,7 @@ def test_what_is_not_known_has_no_heading(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["plain", "html"])
 def test_the_error_code_is_told_once(kind: str) -> None:
     assert part(read(FAILED), kind).count("BackupService.7102") == 1
-    assert part(read(replace(FAILED, reason="a step took too long")), kind).count("BackupService.7102") == 1
+    assert part(read(FAILED._replace(reason="a step took too long")), kind).count("BackupService.7102") == 1
 
 
 def test_a_time_that_cannot_be_read_is_shown_as_it_is() -> None:
@@ -163,8 +161,8 @@ def test_a_time_that_cannot_be_read_is_shown_as_it_is() -> None:
 
 def test_a_name_with_markup_stays_a_name() -> None:
     evil = "</td><script>alert(1)</script><img src=//example.com/x onerror='x'>{{ 7 * 7 }}"
-    told = replace(
-        with_facts({"vault_name": evil, "error_code": evil}), headline=f"Backup of {evil} failed", reason=evil
+    told = with_facts({"vault_name": evil, "error_code": evil})._replace(
+        headline=f"Backup of {evil} failed", reason=evil
     )
     page = part(read(told), "html")
     assert "<script" not in page
@@ -176,7 +174,7 @@ def test_a_name_with_markup_stays_a_name() -> None:
 
 def test_a_name_with_line_breaks_adds_no_header_and_no_line() -> None:
     evil = "x\r\nBcc: thief@example.com\r\n\r\nWhy: all is well\x0b\x85\u2028"
-    told = replace(with_facts({"vault_name": evil}), headline=f"Backup of {evil} failed")
+    told = with_facts({"vault_name": evil})._replace(headline=f"Backup of {evil} failed")
     mail = read(told)
     assert mail.keys() == read(FAILED).keys()
     assert mail["Subject"] == "[CRITICAL] Backup of x Bcc: thief@example.com Why: all is well failed"
@@ -185,32 +183,32 @@ def test_a_name_with_line_breaks_adds_no_header_and_no_line() -> None:
 
 
 def test_marks_that_turn_the_direction_of_writing_are_taken_out() -> None:
-    mail = read(replace(FAILED, headline="Backup of \u202egnp.exe\u2066 failed"))
+    mail = read(FAILED._replace(headline="Backup of \u202egnp.exe\u2066 failed"))
     for text in (mail["Subject"], part(mail, "plain"), part(mail, "html")):
         assert "\u202e" not in text
         assert "\u2066" not in text
 
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
-    mail = read(replace(with_facts({"vault_name": "v\udc00"}), headline="Backup of \ud800 failed", reason="\udfff"))
+    mail = read(with_facts({"vault_name": "v\udc00"})._replace(headline="Backup of \ud800 failed", reason="\udfff"))
     assert mail["Subject"] == "[CRITICAL] Backup of \ufffd failed"
     assert "v\ufffd" in part(mail, "plain")
 
 
 @pytest.mark.parametrize("letter", ["W", "ü", "備", "🔔"])
 def test_a_name_of_64_kib_is_cut_at_a_whole_character_and_marked(letter: str) -> None:
-    mail = read(replace(with_facts({"vault_name": letter * 65_536}), headline=letter * 65_536))
+    mail = read(with_facts({"vault_name": letter * 65_536})._replace(headline=letter * 65_536))
     assert mail["Subject"] == "[CRITICAL] " + letter * (SUBJECT_LIMIT - 12) + "…"
     assert len(mail.as_bytes()) < 100_000
 
 
 def test_a_subject_of_encoded_words_is_cut_as_any_other() -> None:
-    assert len(read(replace(FAILED, headline="=?" * 300))["Subject"]) <= SUBJECT_LIMIT
+    assert len(read(FAILED._replace(headline="=?" * 300))["Subject"]) <= SUBJECT_LIMIT
 
 
 @given(text=st.text(st.characters(codec=None), max_size=300))
 def test_whatever_a_name_holds_any_server_can_take_the_mail(text: str) -> None:
-    told = replace(with_facts(dict.fromkeys((*FACTS, "link", "next_step"), text)), headline=text, reason=text)
+    told = with_facts(dict.fromkeys((*FACTS, "link", "next_step"), text))._replace(headline=text, reason=text)
     raw = wire(told)
     assert raw.isascii()
     lines = raw.split(b"\r\n")
@@ -249,7 +247,7 @@ def test_the_page_fetches_nothing_and_runs_nothing_and_knows_the_dark() -> None:
 
 @pytest.mark.parametrize(("severity", "colour"), [("critical", "#c62828"), ("warning", "#f9a825"), ("info", "#2e7d32")])
 def test_the_bar_has_the_colour_of_the_severity(severity: str, colour: str) -> None:
-    assert f"background-color:{colour}" in part(read(replace(FAILED, severity=severity)), "html")
+    assert f"background-color:{colour}" in part(read(FAILED._replace(severity=severity)), "html")
 
 
 @pytest.mark.parametrize("kind", ["plain", "html"])
@@ -270,8 +268,8 @@ def test_times_are_told_in_the_readers_zone_as_well(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["plain", "html"])
 def test_a_digest_is_a_table_by_error_code_and_vault(kind: str) -> None:
     full = {"error_code": "BackupService.6114", "error_message": "The vault is full."}
-    members = [replace(FAILED, id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed") for at in range(12)]
-    members.append(replace(with_facts(full), id="msg_" + "f" * 32, headline="Backup of <b>disk</b> failed"))
+    members = [FAILED._replace(id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed") for at in range(12)]
+    members.append(with_facts(full)._replace(id="msg_" + "f" * 32, headline="Backup of <b>disk</b> failed"))
     mail = read(digest.of(members))
     assert mail["Subject"] == "[CRITICAL] 13 backup tasks want attention: 13 failed"
     text = html.unescape(part(mail, kind))
@@ -293,7 +291,7 @@ def test_a_digest_is_a_table_by_error_code_and_vault(kind: str) -> None:
 
 
 def test_the_mail_of_an_end_tells_when_it_was_and_nothing_to_do() -> None:
-    good = replace(FAILED, type="cbr.task.resolved", outcome="succeeded", severity="info", facts={})
+    good = FAILED._replace(type="cbr.task.resolved", outcome="succeeded", severity="info", facts={})
     text = part(read(good), "plain")
     assert "When: 2026-11-23 08:01 UTC" in text
     assert "Since" not in text

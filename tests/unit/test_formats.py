@@ -111,12 +111,12 @@ CASES = {
 }
 DIGEST = digest.of(
     [
-        replace(
-            CASES["failed-again" if at % 3 else "failed"], id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed"
+        CASES["failed-again" if at % 3 else "failed"]._replace(
+            id=f"msg_{at:032}", headline=f"Backup of ECS-{at:04} failed"
         )
         for at in range(30)
     ]
-    + [replace(CASES["overdue"], id="msg_" + "f" * 32)]
+    + [CASES["overdue"]._replace(id="msg_" + "f" * 32)]
 )
 DIGESTED = sorted(set(FORMATS) - set(INCIDENT_FORMATS))
 ALL = [(name, case) for name in FORMATS for case in CASES] + [(name, "digest") for name in DIGESTED]
@@ -154,7 +154,7 @@ def test_nothing_is_kept_that_is_not_sent() -> None:
 @pytest.mark.parametrize(("name", "case"), ALL)
 def test_a_repeat_is_the_same_byte_for_byte(name: str, case: str) -> None:
     notice = {**CASES, "digest": DIGEST}[case]
-    again = made(name, replace(notice), NOW + timedelta(hours=1))
+    again = made(name, notice._replace(), NOW + timedelta(hours=1))
     assert made(name, notice) == again
     again.body.decode("utf-8")
 
@@ -225,7 +225,7 @@ def test_without_a_zone_a_chat_is_told_utc_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHAT_FORMATS)
 def test_what_is_not_known_is_not_shown(name: str) -> None:
-    bare = replace(CASES["resolved"], facts={}, region=None, project_id=None, reason="", timestamp=NO_TIME)
+    bare = CASES["resolved"]._replace(facts={}, region=None, project_id=None, reason="", timestamp=NO_TIME)
     read = made(name, bare).body.decode()
     for word in ("Since", "Why", "What to do", "console", "Project", "None", "1970"):
         assert word not in read
@@ -260,7 +260,7 @@ def test_a_digest_for_programs_has_all_members_with_their_own_ids() -> None:
 
 @pytest.mark.parametrize(("severity", "colours"), [("critical", 0xC62828), ("warning", 0xF9A825), ("info", 0x2E7D32)])
 def test_the_colour_tells_how_bad_it_is(severity: str, colours: int) -> None:
-    notice = replace(FAILED, severity=severity)
+    notice = FAILED._replace(severity=severity)
     assert body("discord", notice)["embeds"][0]["color"] == colours
     container = body("teams", notice)["attachments"][0]["content"]["body"][0]
     assert container["style"] == {"critical": "attention", "warning": "warning", "info": "good"}[severity]
@@ -280,9 +280,9 @@ def test_a_cloudevent_is_announced_as_one_and_has_the_webhooks_id() -> None:
 @pytest.mark.parametrize("case", ["failed", "partial", "overdue"])
 def test_alertmanager_knows_a_success_by_the_labels_of_the_failure(case: str) -> None:
     bad = CASES[case]
-    success = replace(SUCCEEDED, incident=bad.incident, region="another", severity="info", facts=bad.facts)
+    success = SUCCEEDED._replace(incident=bad.incident, region="another", severity="info", facts=bad.facts)
     renamed = {**bad.facts, "resource_name": "new name", "vault_name": "new vault", "operation_log_id": "another"}
-    good = notification.of_resolved(replace(success, facts={**renamed, "error_code": "", "policy_id": "p"}), bad)
+    good = notification.of_resolved(success._replace(facts={**renamed, "error_code": "", "policy_id": "p"}), bad)
     (alert,), (end,) = body("alertmanager", bad), body("alertmanager", good)
     assert alert["labels"] == end["labels"]
     assert alert["annotations"] != end["annotations"]
@@ -315,7 +315,7 @@ def test_labels_hold_nothing_but_the_incident() -> None:
 def test_an_alert_ends_after_its_time_and_never_within_the_hour(
     ago: timedelta, expires: timedelta, ahead: timedelta
 ) -> None:
-    post = made("alertmanager", replace(FAILED, timestamp=NOW - ago), options=replace(OPTIONS, expires=expires))
+    post = made("alertmanager", FAILED._replace(timestamp=NOW - ago), options=replace(OPTIONS, expires=expires))
     (alert,) = json.loads(post.body)
     assert datetime.fromisoformat(alert["endsAt"]) == NOW + ahead
     assert datetime.fromisoformat(alert["startsAt"]) == NOW - ago
@@ -323,16 +323,16 @@ def test_an_alert_ends_after_its_time_and_never_within_the_hour(
 
 @pytest.mark.parametrize(("ago", "ended"), [(300, 300), (0, 0), (-300, 0)])
 def test_a_resolve_has_ended_by_now(ago: int, ended: int) -> None:
-    good = replace(CASES["resolved"], timestamp=NOW - timedelta(seconds=ago))
+    good = CASES["resolved"]._replace(timestamp=NOW - timedelta(seconds=ago))
     (alert,) = body("alertmanager", good)
     assert datetime.fromisoformat(alert["endsAt"]) == NOW - timedelta(seconds=ended)
     assert datetime.fromisoformat(alert.get("startsAt", alert["endsAt"])) <= datetime.fromisoformat(alert["endsAt"])
 
 
 def test_an_alert_whose_time_is_not_known_starts_when_it_arrives() -> None:
-    (alert,) = body("alertmanager", replace(FAILED, timestamp=NO_TIME))
+    (alert,) = body("alertmanager", FAILED._replace(timestamp=NO_TIME))
     assert "startsAt" not in alert
-    (end,) = body("alertmanager", replace(CASES["resolved"], timestamp=NO_TIME))
+    (end,) = body("alertmanager", CASES["resolved"]._replace(timestamp=NO_TIME))
     assert datetime.fromisoformat(end["endsAt"]) == NOW
 
 
@@ -352,7 +352,7 @@ def test_opsgenie_is_told_and_closed_under_the_incident() -> None:
     assert post.path == ""
     assert json.loads(post.body)["alias"] == FAILED.incident
     assert end.path == f"/{FAILED.incident}/close?identifierType=alias"
-    priorities = [body("opsgenie", replace(FAILED, severity=level))["priority"] for level in notification.LEVELS]
+    priorities = [body("opsgenie", FAILED._replace(severity=level))["priority"] for level in notification.LEVELS]
     assert priorities == ["P1", "P3", "P5"]
 
 
@@ -408,7 +408,7 @@ def hostile(name: str) -> Notification:
     )
     made = notification.of_task(log, classify(log, RULES, NOW), RULES, project_id=PROJECT, region="eu-de")
     keys = "resource_id resource_name resource_type vault_id vault_name policy_id backup_name error_code operation_type"
-    return replace(made, facts={**made.facts, **(dict.fromkeys([*keys.split(), "progress"], name) if name else {})})
+    return made._replace(facts={**made.facts, **(dict.fromkeys([*keys.split(), "progress"], name) if name else {})})
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -416,9 +416,9 @@ def hostile(name: str) -> Notification:
 def test_hostile_names_stay_names_within_the_receivers_limits(name: str, hostile_name: str) -> None:
     bad = hostile(hostile_name)
     KEPT[name](body(name, bad))
-    KEPT[name](body(name, replace(bad, type="cbr.task.resolved", severity="info")))
+    KEPT[name](body(name, bad._replace(type="cbr.task.resolved", severity="info")))
     if name in CHAT_FORMATS:
-        KEPT[name](body(name, digest.of([replace(bad, id=f"msg_{at}") for at in range(100)])))
+        KEPT[name](body(name, digest.of([bad._replace(id=f"msg_{at}") for at in range(100)])))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -427,10 +427,10 @@ def test_even_if_everything_is_too_long_the_limits_are_kept(name: str, sign: str
     """Each fact that there can be, and all different, so that none is left out as told already."""
     known = {key for keys in (*shown.FACTS.values(), ("error_code", "error_message")) for key in keys}
     facts = {key: f"{key} {sign * 5_000}" for key in known}
-    worst = replace(FAILED, headline=sign * 5_000, summary=sign * 5_000, reason=sign * 5_000, facts=facts)
+    worst = FAILED._replace(headline=sign * 5_000, summary=sign * 5_000, reason=sign * 5_000, facts=facts)
     KEPT[name](body(name, worst))
     if name in CHAT_FORMATS:
-        members = [replace(worst, facts={**facts, "vault_name": f"{at} {sign * 5_000}"}) for at in range(40)]
+        members = [worst._replace(facts={**facts, "vault_name": f"{at} {sign * 5_000}"}) for at in range(40)]
         KEPT[name](body(name, digest.of([*members, *members])))
 
 
@@ -447,7 +447,7 @@ def test_whatever_the_names_are_the_receivers_limits_are_kept(text: str, name: s
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"default", "cloudevent"}))
 def test_what_is_cut_is_cut_between_characters_and_marked(name: str) -> None:
     bell = "\U0001f514"  # two units of UTF-16, four bytes
-    wide = replace(FAILED, headline=bell * 5_000, summary=bell * 5_000, reason=bell * 5_000, facts={})
+    wide = FAILED._replace(headline=bell * 5_000, summary=bell * 5_000, reason=bell * 5_000, facts={})
     ends = [end for text in texts(body(name, wide)) for end in re.findall(f"{bell}+(.?)", text)]
     assert ends
     assert set(ends) == {"…"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -421,7 +420,7 @@ def test_a_hint_that_means_no_task_is_told_by_itself() -> None:
     assert found.operation_log == {"project_id": PROJECT}
     assert found.facts == {"operation_type": "backup"}
     other = of_missing(
-        replace(hint, subject="alarm al2"), verdict(OutcomeName.MISSING), project_id=PROJECT, region=None
+        hint._replace(subject="alarm al2"), verdict(OutcomeName.MISSING), project_id=PROJECT, region=None
     )
     assert other.id != found.id
 

@@ -36,8 +36,7 @@ FACTS = {
     "policy_id": "8d4b1c92-6e2f-4f0a-b7a5-1c3e5d7f9a20",
     "error_code": "BackupService.7102",
 }
-FAILED = replace(
-    _FAILED,
+FAILED = _FAILED._replace(
     facts=FACTS,
 )
 VALUES = {"outcome": "failed", "severity": "critical", "project_id": FAILED.project_id, "region": "eu-de", **FACTS}
@@ -58,7 +57,7 @@ def fits(match: dict[str, Any], told: Notification = FAILED) -> bool:
 
 
 def named(vault_name: str) -> Notification:
-    return replace(FAILED, facts={**FACTS, "vault_name": vault_name})
+    return FAILED._replace(facts={**FACTS, "vault_name": vault_name})
 
 
 def test_the_first_route_that_matches_decides() -> None:
@@ -69,8 +68,8 @@ def test_the_first_route_that_matches_decides() -> None:
         route("d"),
     )
     assert names(*routes) == ("b",)
-    assert names(*routes, told=replace(FAILED, outcome="timed_out")) == ("c",)
-    assert names(*routes, told=replace(FAILED, outcome="partial", severity="warning")) == ("d",)
+    assert names(*routes, told=FAILED._replace(outcome="timed_out")) == ("c",)
+    assert names(*routes, told=FAILED._replace(outcome="partial", severity="warning")) == ("d",)
 
 
 def test_with_continue_the_next_that_matches_is_taken_too() -> None:
@@ -113,9 +112,9 @@ def test_every_field_that_the_settings_know_can_be_matched() -> None:
 
 @pytest.mark.parametrize("field", VALUES)
 def test_an_absent_field_matches_nothing(field: str) -> None:
-    bare = replace(FAILED, project_id=None, region=None, facts={})
+    bare = FAILED._replace(project_id=None, region=None, facts={})
     if field in ("outcome", "severity"):
-        bare = replace(bare, outcome="", severity="")
+        bare = bare._replace(outcome="", severity="")
     assert not fits({field: "*"}, bare)
 
 
@@ -223,7 +222,7 @@ def test_each_route_says_what_became_of_it_and_which_fields_did_not_fit() -> Non
         route("c", match={"outcome": "failed"}),
         route("d"),
     )
-    steps = explain(replace(FAILED, region=None), routes)
+    steps = explain(FAILED._replace(region=None), routes)
     assert [step.verdict for step in steps] == [Verdict.NOT_TAKEN, Verdict.TAKEN, Verdict.TAKEN, Verdict.NOT_ASKED]
     assert steps[0].misses == (
         Miss("outcome", ("skipped", "partial"), "failed"),
@@ -263,7 +262,7 @@ def test_a_broken_rule_after_the_one_that_decides_is_not_asked() -> None:
 
 
 def test_what_cannot_be_compared_is_a_broken_rule_and_not_a_lost_alarm() -> None:
-    odd = replace(FAILED, facts={"vault_name": 7})  # type: ignore[dict-item]  # what a fact should never be
+    odd = FAILED._replace(facts={"vault_name": 7})  # type: ignore[dict-item]  # what a fact should never be
     told = select(odd, (route("a", match={"vault_name": "prod-*"}), route("b")))
     assert (told.channels, told.broken) == (("a", "b"), (1,))
 
@@ -272,7 +271,7 @@ def test_what_cannot_be_compared_is_a_broken_rule_and_not_a_lost_alarm() -> None
 
 
 def with_past(past: Past) -> Notification:
-    return replace(FAILED, facts={**FACTS, **past.facts(FAILED.timestamp)}, past=past)
+    return FAILED._replace(facts={**FACTS, **past.facts(FAILED.timestamp)}, past=past)
 
 
 GOOD_AT = FAILED.timestamp - timedelta(hours=30)
@@ -304,7 +303,7 @@ def test_a_past_that_is_not_known_counts_as_a_match_and_hides_no_other_route(rou
 
 
 def test_what_else_does_not_fit_decides_without_the_past() -> None:
-    assert names(*STALE, told=replace(FAILED, outcome="skipped")) == ("mail",)
+    assert names(*STALE, told=FAILED._replace(outcome="skipped")) == ("mail",)
 
 
 def test_what_is_only_known_in_part_may_match() -> None:
@@ -316,12 +315,12 @@ def test_what_is_only_known_in_part_may_match() -> None:
 @pytest.mark.parametrize("outcome", ["succeeded", "running"])
 def test_what_has_not_gone_wrong_has_no_row_of_failures(outcome: str) -> None:
     for routes in (PAGER, STALE):
-        assert names(*routes, told=replace(FAILED, outcome=outcome)) == ("mail",)
+        assert names(*routes, told=FAILED._replace(outcome=outcome)) == ("mail",)
 
 
 @pytest.mark.parametrize("outcome", ["missing", "unverified"])
 def test_what_has_no_past_rings_everywhere(outcome: str) -> None:
-    assert names(*PAGER, told=replace(FAILED, outcome=outcome)) == ("pager", "mail")
+    assert names(*PAGER, told=FAILED._replace(outcome=outcome)) == ("pager", "mail")
 
 
 def test_no_incident_is_opened_for_what_has_recovered() -> None:

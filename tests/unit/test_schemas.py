@@ -213,7 +213,7 @@ def test_a_digest_is_described() -> None:
         facts={},
         operation_log=log,
     )
-    many = digest.of([one, replace(one, id="msg_" + "2" * 32)])
+    many = digest.of([one, one._replace(id="msg_" + "2" * 32)])
     for name, schema in (("default", "webhook"), ("cloudevent", "cloudevent")):
         holds(schema, json.loads(formats.of(name)(many, Options(), now).body))
 

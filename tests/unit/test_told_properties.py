@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -102,8 +101,8 @@ def told(record: dict[str, Any]) -> Notification:
 def all_kinds(record: dict[str, Any]) -> tuple[Notification, ...]:
     """What rings, what ends it, and both among others in one."""
     rung = told(record)
-    ended = notification.of_resolved(replace(rung, id="msg_" + "e" * 32, outcome="succeeded", severity="info"), rung)
-    return rung, ended, digest.of([replace(rung, id=f"msg_{at:032}") for at in range(12)])
+    ended = notification.of_resolved(rung._replace(id="msg_" + "e" * 32, outcome="succeeded", severity="info"), rung)
+    return rung, ended, digest.of([rung._replace(id=f"msg_{at:032}") for at in range(12)])
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)
@@ -114,7 +113,7 @@ def test_every_receiver_can_take_it(name: str, record: dict[str, Any]) -> None:
         post = formats.of(name)(kind, OPTIONS, NOW)
         KEPT[name](json.loads(post.body.decode(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON")))
         assert all(value.isascii() and value.isprintable() for value in (*post.headers.values(), post.path))
-        assert post == formats.of(name)(replace(kind), OPTIONS, NOW)
+        assert post == formats.of(name)(kind._replace(), OPTIONS, NOW)
 
 
 class Tags(HTMLParser):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vaultbell.budget import Budget
 from vaultbell.notification import Notification
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """It was taken. `status` is the other side's answer (HTTP's, SMTP's), `remark` what the receipt is to tell."""
 
     status: int | None = None

@@ -140,7 +140,7 @@ def _overdue(log: OperationLog, now: datetime, rules: Rules, interval: timedelta
 def _as_of(past: Past | None, at: datetime) -> Past | None:
     """The past without the success that had not come yet."""
     if past and past.newer_good_at and past.newer_good_at > at:
-        return replace(past, newer_good_at=None, recovered=False)
+        return past._replace(newer_good_at=None, recovered=False)
     return past
 
 

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if options.since is not None:
         length = timer.duration(options.since, "--since")
         # windows of a second: as many as there are in that time
-        asked = replace(asked, period=FINEST, lag=timedelta(), lookback=max(length // FINEST, 1))
+        asked = asked._replace(period=FINEST, lag=timedelta(), lookback=max(length // FINEST, 1))
     found = settings.load(environ, tells=not options.dry_run)
     bell = compose.bell(found)
     zone = ZoneInfo(found.tz) if found.tz else UTC
@@ -80,7 +80,7 @@ def _ring(bell: Bell, asked: Sweep, options: argparse.Namespace) -> int:
         return _status(report, len(report.results))
     tasks = [result for result in report.results if result.outcome and result.outcome != OutcomeName.UNVERIFIED]
     for result in tasks:
-        print(saved.line_of(replace(result, error=None), heard))
+        print(saved.line_of(result._replace(error=None), heard))
     _conclude(report, f"{len(tasks)} rang")
     return _status(report, len(report.results))
 

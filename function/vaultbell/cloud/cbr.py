@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from vaultbell import tracing
@@ -31,8 +31,7 @@ ANSWER_MOST = 8 << 20
 VAULTS_A_PAGE = 50  # each may hold 256 resources: more of them would not fit into an answer
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What the list is narrowed to. Which of a task's times `since` is compared with is not documented."""
 
     status: str | None = None

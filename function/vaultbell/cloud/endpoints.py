@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vaultbell.errors import Misconfigured
 
@@ -17,8 +17,7 @@ HUAWEI = "myhuaweicloud.com"
 IAM_HOSTS = {"eu-ch2": "iam-pub"}  # the Swiss cloud's public IAM has a name of its own
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
+class Endpoints(NamedTuple):
     """Addresses for a region; those given in the settings win over the tables."""
 
     region: str | None = None

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vaultbell.errors import TaskMissing, VaultbellError
 from vaultbell.notification import TITLES
@@ -27,8 +27,7 @@ REASONS = (
 LISTS = {"operation-logs": "tasks", "vaults": "vaults", "policies": "policies"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Metric:
+class Metric(NamedTuple):
     """One metric: counters end in `_total`, times in `_seconds`."""
 
     name: str

@@ -7,8 +7,8 @@ hands what it carries back to `unfold`. To add one: a file beside this one, and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from vaultbell import strict_json, trace_context
 from vaultbell.errors import InvalidEvent
@@ -36,8 +36,7 @@ DEPTH_MOST = 4
 ITEMS_MOST = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """An event's items, and the source that they came by: it knows how long the sender waits and what it is told.
 
     `trace` is the place in a trace that a CloudEvent names (its extension "Distributed Tracing").

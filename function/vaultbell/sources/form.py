@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vaultbell.events import Event, Item
 from vaultbell.report import JSON, Object
@@ -13,8 +12,7 @@ from vaultbell.report import JSON, Object
 Unfold = Callable[[JSON, datetime | None, "Context"], Iterator[Item]]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a source may know: the whole event, how deep in it this form lies, and what unfolds the rest."""
 
     event: Event
@@ -23,7 +21,7 @@ class Context:
 
     def deeper(self) -> Context:
         """The context of what lies in this one."""
-        return replace(self, depth=self.depth + 1)
+        return self._replace(depth=self.depth + 1)
 
 
 class Source(Protocol):

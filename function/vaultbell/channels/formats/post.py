@@ -6,18 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
+from types import MappingProxyType
+from typing import NamedTuple
 
 from vaultbell.report import JSON
 from vaultbell.text import whole
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(NamedTuple):
     """What is POSTed. `headers` come besides the content type; `path` follows the channel's address."""
 
     body: bytes
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     path: str = ""
 
 
