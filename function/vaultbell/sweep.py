@@ -39,11 +39,15 @@ def believed(at: datetime | None, now: datetime, lag: timedelta) -> datetime:
 
 
 def window(tick: datetime, period: timedelta, lag: timedelta, lookback: int = 1) -> Window:
-    """What the tick at that time covers: one period, or `lookback` of them; just after the flip at least two."""
+    """What the tick at that time covers: `lookback` periods, and just after the flip one more.
+
+    The tick before may have come just before its own flip: without that one, jitter would cost what the lookback is to
+    make up for.
+    """
     since = tick - lag - EPOCH
     periods = since // period
     if since % period < FLIP:
-        lookback = max(lookback, 2)
+        lookback += 1
     lookback = max(1, min(lookback, periods))  # nothing is older than the epoch
     return Window(EPOCH + (periods - lookback) * period, EPOCH + periods * period)
 

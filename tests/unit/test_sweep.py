@@ -53,8 +53,9 @@ def rung(log: OperationLog, covered: Window, interval: timedelta = DAY) -> int |
         ("08:04", 15, 5, 1, "07:30", "07:45"),
         ("08:06", 15, 5, 1, "07:45", "08:00"),
         ("08:05", 15, 5, 1, "07:30", "08:00"),  # E has just moved: the window before as well
-        ("08:05", 15, 5, 2, "07:30", "08:00"),
-        ("08:05", 15, 5, 3, "07:15", "08:00"),
+        ("08:05", 15, 5, 2, "07:15", "08:00"),
+        ("08:06", 15, 5, 2, "07:30", "08:00"),
+        ("08:05", 15, 5, 3, "07:00", "08:00"),
         ("08:10", 15, 5, 3, "07:15", "08:00"),
         ("08:10", 60, 0, 1, "07:00", "08:00"),
         ("08:00", 60, 0, 1, "06:00", "08:00"),
@@ -94,6 +95,25 @@ def test_jitter_around_the_flip_loses_nothing(
     covered = [window(flip + turn * period + jitter, period, lag) for turn, jitter in enumerate(jitters)]
     assert all(after.start <= before.end for before, after in pairwise(covered))
     assert covered[-1].end >= flip - lag + (len(jitters) - 2) * period
+
+
+@given(
+    edge=moments,
+    period=periods,
+    lag=lags,
+    lookback=st.integers(2, 9),
+    jitters=st.lists(st.timedeltas(-FLIP, FLIP - MARGIN), min_size=4),
+    data=st.data(),
+)
+def test_jitter_around_the_flip_costs_nothing_of_a_lookback(
+    edge: datetime, period: timedelta, lag: timedelta, lookback: int, jitters: list[timedelta], data: st.DataObject
+) -> None:
+    turn, covered = 0, []
+    for jitter in jitters:
+        flip = edge - (edge - lag - EPOCH) % period + turn * period
+        covered.append(window(flip + jitter, period, lag, lookback))
+        turn += 1 + data.draw(st.integers(0, lookback - 1))  # so many are lost before the next
+    assert all(after.start <= before.end for before, after in pairwise(covered))
 
 
 @given(tick=moments, period=periods, lag=lags, lookback=st.integers(1, 9), lost=st.integers(0, 9))
