@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test bench check-infra check-image fuzz package image pictures docs lint format lock clean
+.PHONY: help venv demo run test bench check-infra check-image fuzz soak mutate audit package image pictures docs lint format lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,13 +37,25 @@ test: $(READY) ## Every test
 bench: package build/bench/product/.ready build/bench/peers/.ready ## What it costs beside its peers: tests/bench/RESULTS.md
 	PYTHONPATH=tests:function build/bench/peers/bin/python -m bench $(BENCH)
 
+# SOAK='--events 5000 queue' for a part of it, SOAK='--seed 7' for the same again.
+soak: $(READY) ## Events under faults, through a queue, the door and three brokers: nothing lost, nothing made up
+	PYTHONPATH=tests:function $(BIN)/python -m soak $(SOAK)
+
 # FUZZ='--seconds 600' for longer; FUZZ='event log' for parts of it.
 fuzz: build/fuzz/venv/.ready ## What strangers may send, tried by what code it reaches: atheris
 	PYTHONPATH=tests:function build/fuzz/venv/bin/python -m fuzz $(FUZZ)
 
+# MUTATE='outcome sweep' for some of the modules.
+mutate: build/mutate/venv/.ready ## The code that decides, changed in every way: does a test mind? mutmut
+	PYTHONPATH=tests build/mutate/venv/bin/python -m mutation $(MUTATE)
+
+audit: $(READY) ## What is known against the packages of the locks: pip-audit; without the network it says so
+	$(BIN)/python infra/audit.py
+
 build/bench/product/.ready: requirements.txt
 build/bench/peers/.ready: tests/bench/requirements.txt
 build/fuzz/venv/.ready: tests/fuzz/requirements.txt
+build/mutate/venv/.ready: tests/mutation/requirements.txt
 build/%/.ready:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes -r $<
@@ -95,6 +107,7 @@ lock: $(READY) ## Compile requirements*.txt from pyproject.toml
 	$(LOCK) tests/infra/requirements.in --constraint requirements-dev.txt --output-file tests/infra/requirements.txt
 	$(COMPILE) tests/bench/requirements.in --extra queue --constraint requirements.txt --output-file tests/bench/requirements.txt
 	$(COMPILE) tests/fuzz/requirements.in --constraint requirements.txt --output-file tests/fuzz/requirements.txt
+	$(COMPILE) tests/mutation/requirements.in --constraint requirements.txt --output-file tests/mutation/requirements.txt
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist function/vaultbell.egg-info
