@@ -38,7 +38,7 @@ bench: package build/bench/product/.ready build/bench/peers/.ready ## What it co
 	PYTHONPATH=tests:function build/bench/peers/bin/python -m bench $(BENCH)
 
 # SOAK='--events 5000 queue' for a part of it, SOAK='--seed 7' for the same again.
-soak: $(READY) ## Events under faults, through a queue, the door and three brokers: nothing lost, nothing made up
+soak: $(READY) ## Events under faults, by queue, door and three brokers, and a month of sweeps: nothing lost or made up
 	PYTHONPATH=tests:function $(BIN)/python -m soak $(SOAK)
 
 # FUZZ='--seconds 600' for longer; FUZZ='event log' for parts of it.

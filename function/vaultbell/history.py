@@ -65,26 +65,23 @@ class History:
         began = time.monotonic()
         read = self._read(cases, self._handling.budget.capped(self._left))
         self._left -= time.monotonic() - began
-        found = (read.get(incident(case.log, case.project.project_id)) for case in cases)
-        return [
-            past.of(case.log, case.outcome, one.ended, one.since) if one else None
-            for case, one in zip(cases, found, strict=True)
-        ]
+        return [_past(case, read.get(incident(case.log, case.project.project_id))) for case in cases]
 
     def _read(self, cases: Sequence[Case], budget: Budget) -> Mapping[str, _Read]:
         """What there is to know of each incident. Tasks that stand in the same list share it."""
         wanted: dict[tuple[Project, Query], set[str]] = {}
-        for case in cases:
+        named = [(case, incident(case.log, case.project.project_id)) for case in cases]
+        for case, name in named:
             if query := query_of(case.log):
-                wanted.setdefault((case.project, query), set()).add(incident(case.log, case.project.project_id))
+                wanted.setdefault((case.project, query), set()).add(name)
         found: dict[str, _Read] = {}
         if self._since and len(wanted) > OWN_MOST:
             lists: dict[tuple[Project, Query], set[str]] = {}
             for (project, _), names in wanted.items():
                 lists.setdefault((project, Query(since=self._since)), set()).update(names)
             found |= self._lists(lists, budget)
-            good = {name for name, one in found.items() if any(task.good for task in one.ended)}
-            wanted = {place: names for place, names in wanted.items() if not names <= good}
+            unsure = {name for case, name in named if (past_ := _past(case, found.get(name))) is None or past_.since}
+            wanted = {place: names for place, names in wanted.items() if not names.isdisjoint(unsure)}
             if len(wanted) > OWN_MOST:
                 return found
         return found | self._lists(wanted, budget)
@@ -128,3 +125,7 @@ class History:
         if not newest_first or oldest is None:
             return {}
         return {name: _Read(tuple(of_it.values()), oldest) for name, of_it in ended.items()}
+
+
+def _past(case: Case, read: _Read | None) -> Past | None:
+    return past.of(case.log, case.outcome, read.ended, read.since) if read else None

@@ -11,7 +11,7 @@ from vaultbell.cloud.cbr import Cbr, Query
 from vaultbell.cloud.operation_log import OperationLog
 from vaultbell.inbound import Project
 from vaultbell.notification import Notification
-from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify, was_overdue
+from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, came_about, classify, was_overdue
 from vaultbell.past import Ended, Past
 from vaultbell.sweep import UNFINISHED
 from vaultbell.text import whole
@@ -23,22 +23,25 @@ LISTED_TYPES = ("backup", "delete", "restore", "vault_delete", "remove_resource"
 def failure_before(bell: Bell, cbr: Cbr, project: Project, task: OperationLog, budget: Budget) -> Notification | None:
     """The message that this success is the answer to; None where nobody was told of anything.
 
-    Either the task itself had been overdue, or the newest ended task of the same incident that was created before it
-    had rung. Raises Transient and Misconfigured where the list cannot be read.
+    Either the task itself had been overdue; or one of the same incident that was created and had ended before it had
+    rung, and no success has closed that since: as a rule the newest, else one that hung while newer ones went well.
+    Raises Transient and Misconfigured where the list cannot be read.
     """
     since = was_overdue(task, bell.rules)
     if since and bell.rules.rings(OutcomeName.OVERDUE):
         severity = bell.rules.severity_of(OutcomeName.OVERDUE)
         return _told(bell, cbr, project, task, Outcome(OutcomeName.OVERDUE, severity, True, since, ()))
+    now, end = bell.now(), task.ended_at or came_about(task)
     logs = _ended_before(cbr, project, task, budget)
-    if not logs:
-        return None
-    newest = max(logs, key=lambda log: log.created_at or NO_TIME)
-    outcome = classify(newest, bell.rules, bell.now())
-    if not outcome.rings or outcome.name is OutcomeName.SUCCEEDED:
-        return None
-    ended = [one for log in logs if (one := Ended.of(log, bell.rules, bell.now()))]
-    return _told(bell, cbr, project, newest, outcome, past.of(newest, outcome, ended))
+    ended = [(one, log) for log in logs if (one := Ended.of(log, bell.rules, now)) and one.ended_at <= end]
+    last_good = NO_TIME
+    for one, log in sorted(ended, key=lambda pair: pair[0].created_at, reverse=True):
+        outcome = classify(log, bell.rules, now)
+        if one.good:
+            last_good = max(last_good, one.ended_at)
+        elif outcome.rings and one.ended_at > last_good:
+            return _told(bell, cbr, project, log, outcome, past.of(log, outcome, (other for other, _ in ended)))
+    return None
 
 
 def query_of(task: OperationLog) -> Query | None:

@@ -510,6 +510,23 @@ def test_where_few_of_very_many_have_no_good_one_these_are_asked_for_by_themselv
     assert all(told[task]["last_good_at"] for task in old)
 
 
+def test_where_very_many_are_told_one_that_has_hung_for_longer_than_is_read_is_asked_for_by_itself(
+    cloud: Cloud, receiver: Receiver, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "OWN_MOST", 5)
+    for turn in range(12):
+        row(cloud, "gff", f"ecs-{turn}", turn)
+    begun = in_window(3) - 10 * DAY  # its deadline comes again in the window of this sweep
+    goods = {}
+    for name in ("hung", "hung too"):  # the first that is found is told alone
+        good, hung = nights(cloud, "gr" + "g" * 9, resource_id=name)[:2]
+        cloud.change(hung["id"], created_at=begun, started_at=begun)
+        goods[hung["id"]] = iso(datetime.fromisoformat(good["ended_at"]))
+    assert sweep(bell).status == 200
+    told = {message["operation_log"]["id"]: message for message in data(receiver)}
+    assert {task: past(told[task]) for task in goods} == {task: (1, good) for task, good in goods.items()}
+
+
 def test_a_digest_has_the_past_of_each_member_in_a_short_column(
     cloud: Cloud, receiver: Receiver, mailbox: Mailbox, make: MakeBell
 ) -> None:

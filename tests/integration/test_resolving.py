@@ -114,6 +114,34 @@ def test_a_failure_that_another_success_has_closed_is_not_closed_again(
     assert receiver.requests == []
 
 
+def test_what_hung_while_newer_ones_went_well_is_closed_by_the_first_success_after_it(
+    cloud: Cloud, receiver: Receiver, ask: Ask
+) -> None:
+    hung = cloud.outcome("failed", resource_id=SERVER, created_at=days_ago(4), ended_at=days_ago(1.5))
+    goods = [
+        cloud.outcome("succeeded", resource_id=SERVER, created_at=days_ago(ago), ended_at=days_ago(ago - 0.1))
+        for ago in (3, 2, 1, 0.5)
+    ]
+    for good in goods:
+        ask(good["id"])
+    assert [got.json["data"]["operation_log"]["id"] for got in receiver.requests] == [goods[2]["id"]]
+    assert receiver.requests[0].json["data"]["resolves"]["operation_log_id"] == hung["id"]
+
+
+def test_a_failure_is_closed_although_one_after_it_did_not_ring(
+    cloud: Cloud, receiver: Receiver, tmp_path: Path
+) -> None:
+    config = tmp_path / "bell.yaml"
+    config.write_text(ROUTES.format(url=receiver.url) + "outcomes: {ring: [failed]}\n")
+    failed = cloud.outcome("failed", resource_id=SERVER, ended_at=days_ago(2))
+    cloud.outcome("skipped", resource_id=SERVER, ended_at=days_ago(1))
+    good = cloud.outcome("succeeded", resource_id=SERVER)
+    bell = compose.bell(settings.load(cloud.env() | {"VAULTBELL_CONFIG": str(config)}))
+    event = Event(json.dumps({"operation_log_id": good["id"]}).encode())
+    assert pipeline.handle(bell, event, Budget.of(10)).status == 200
+    assert [got.json["data"]["resolves"]["operation_log_id"] for got in receiver.requests] == [failed["id"]]
+
+
 def test_a_task_that_had_been_overdue_closes_that_itself(cloud: Cloud, receiver: Receiver, ask: Ask) -> None:
     late = cloud.outcome("overdue", resource_id=SERVER)
     ask(late["id"])

@@ -11,8 +11,8 @@ import json
 import random
 import threading
 import zlib
-from bisect import bisect_left, insort
-from collections import Counter
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -130,6 +130,21 @@ class _Query:
             and (self.until is None or (at is not None and at <= self.until))
         )
 
+    def part_of(self, view: Sequence[Task]) -> tuple[int, int]:
+        """Where the times of the query begin and end in a view that is sorted by them; what has none is at its end."""
+        if self.since is None and self.until is None:
+            return 0, len(view)
+        ends = (self.since, self.until)
+        if self.order.endswith("_desc"):
+            ends = (None if self.until is None else -self.until, None if self.since is None else -self.since)
+        first, last = ends
+        return (
+            0 if first is None else bisect_left(view, (first, ""), key=_KEYS[self.order]),
+            bisect_left(view, (float("inf"), ""), key=_KEYS[self.order])
+            if last is None
+            else bisect_right(view, (last, "\uffff"), key=_KEYS[self.order]),
+        )
+
 
 class Cloud:
     """A cloud in a region with one project, user and key; more can be added. Safe to use from many threads.
@@ -184,6 +199,7 @@ class Cloud:
             self.faults: list[Fault] = []
             self.random = random.Random(20)  # noqa: S311 - the same ids in every run
             self._tasks: dict[str, Task] = {}
+            self._of_resource: defaultdict[str, dict[str, Task]] = defaultdict(dict)
             self._views: dict[_Query, list[Task]] = {}
             self._due: list[tuple[float, int, str, str]] = []
             self._turn = count()
@@ -343,13 +359,14 @@ class Cloud:
         query = _Query(project_id, self.order, self.time_field, since, until, tuple(sorted(filters.items())))
         with self.lock:
             self._settle()
-            view = self._views.pop(query, None)
-            if view is None:
-                view = sorted(filter(query.takes, self._tasks.values()), key=_KEYS[query.order])
-            self._views[query] = view  # the last one used is the last one dropped
-            if len(self._views) > VIEWS_MOST:
-                del self._views[next(iter(self._views))]
-            return [self._text(task) for task in view[offset : offset + limit]], len(view)
+            if query.order.startswith(query.time_field.removesuffix("at")):  # a time is a part of all times
+                view = self._view(replace(query, since=None, until=None))
+                first, last = query.part_of(view)
+            else:
+                view = self._view(query)
+                first, last = 0, len(view)
+            begin = first + offset
+            return [self._text(task) for task in view[begin : min(begin + limit, last)]], last - first
 
     # vaults
 
@@ -432,6 +449,19 @@ class Cloud:
 
     # inside
 
+    def _view(self, query: _Query) -> list[Task]:
+        """What a query takes, sorted. A list that is narrowed to one resource is short, and made anew each time."""
+        resource = dict(query.filters).get("resource_id")
+        view = self._views.pop(query, None)
+        if view is None:
+            tasks = self._tasks if resource is None else self._of_resource.get(resource, {})
+            view = sorted(filter(query.takes, tasks.values()), key=_KEYS[query.order])
+        if resource is None:
+            self._views[query] = view  # the last one used is the last one dropped
+        if len(self._views) > VIEWS_MOST:
+            del self._views[next(iter(self._views))]
+        return view
+
     def _take_in(self, task: Task, log: Log) -> None:
         self._index(task, log)
         self._place(task)
@@ -448,11 +478,13 @@ class Cloud:
 
     def _place(self, task: Task) -> None:
         self._tasks[task.id] = task
+        self._of_resource[str(task.filters["resource_id"])][task.id] = task
         for query, view in self._views.items():
             if query.takes(task):
                 insort(view, task, key=_KEYS[query.order])
 
     def _take_out(self, task: Task) -> None:
+        del self._of_resource[str(task.filters["resource_id"])][task.id]
         for query, view in self._views.items():
             if query.takes(task):
                 key = _KEYS[query.order]

@@ -14,7 +14,7 @@ from soak.faults import FAULTS, MOST, fault
 from soak.ledger import Arrival, balance
 from soak.scenario import KINDS, OUTCOMES, VAULTS, Scenario
 
-SOAK = Path(__file__).parents[1] / "soak"
+SOAK, STANDIN = (Path(__file__).parents[1] / name for name in ("soak", "standin"))
 SCENARIO = Scenario(seed=7, number=400, at=1_780_000_000)
 Told = tuple[list[Arrival], list[tuple[int, str]]]
 
@@ -142,10 +142,15 @@ def test_nothing_fails_for_ever_and_each_kind_of_fault_comes_to_pass() -> None:
         assert {fault(1, place, str(subject), MOST) for subject in range(100)} == {None}
 
 
-@pytest.mark.parametrize("name", ["scenario", "ledger", "faults", "world", "sender", "crew", "door"])
-def test_who_judges_does_not_ask_the_product(name: str) -> None:
+JUDGES = ("scenario", "ledger", "faults", "world", "sender", "crew", "door")
+
+
+@pytest.mark.parametrize(
+    "file", [*(SOAK / f"{name}.py" for name in JUDGES), STANDIN / "fleet.py"], ids=lambda file: file.stem
+)
+def test_who_judges_does_not_ask_the_product(file: Path) -> None:
     imported = set()
-    for node in ast.walk(ast.parse((SOAK / f"{name}.py").read_text("utf-8"))):
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
