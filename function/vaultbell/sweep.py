@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from vaultbell.cloud.operation_log import OperationLog
-from vaultbell.outcome import Outcome, OutcomeName, Rules, classify, deadline_of
+from vaultbell.outcome import Outcome, OutcomeName, Rules, classify
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FLIP = timedelta(seconds=60)  # after a window's end: a timer's jitter must not lose the window before
@@ -63,8 +63,7 @@ def caught(log: OperationLog, covered: Window, rules: Rules, repeat_interval: ti
     if not outcome.rings:
         return None
     if outcome.name is OutcomeName.OVERDUE:
-        deadline = deadline_of(log, rules)
-        repeats = last_repeat(deadline, covered, repeat_interval) if deadline else None
+        repeats = last_repeat(outcome.at, covered, repeat_interval)
         return None if repeats is None else (outcome, repeats)
     return (outcome, 0) if visible_at(log, covered, repeat_interval) in covered else None
 

@@ -60,6 +60,8 @@ class Mutant(NamedTuple):
 def main(arguments: Sequence[str]) -> int:
     """Make the mutants, and tell what became of them."""
     modules = [name for name in TESTS if not arguments or name.rpartition("/")[2] in arguments]
+    if not modules:
+        sys.exit(f"The modules are: {' '.join(name.rpartition('/')[2] for name in TESTS)}")
     _lay_out(modules)
     mutants = [*_by_mutmut(), *(mutant for module in modules for mutant in _constants(module))]
     argued = _argued()
@@ -112,7 +114,7 @@ def _by_mutmut() -> Iterator[Mutant]:
     told = subprocess.run([*tool, "results", "--all", "true"], cwd=WORK, capture_output=True, text=True, check=True)
     for name, fate in re.findall(r"^ +vaultbell\.(\S+): (.+)$", told.stdout, re.MULTILINE):
         module = name.partition(".x")[0].replace(".", "/")
-        if fate == "survived":
+        if fate in ("survived", "no tests"):
             show = [*tool, "show", f"vaultbell.{name}"]
             diff = subprocess.run(show, cwd=WORK, capture_output=True, text=True, check=True).stdout
             yield Mutant(module, _change(diff.splitlines()), survived=True)

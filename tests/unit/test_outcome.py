@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vaultbell.cloud.operation_log import OperationLog
-from vaultbell.outcome import NO_TIME, Outcome, OutcomeName, classify
+from vaultbell.outcome import Outcome, OutcomeName, classify, was_overdue
 from vaultbell.settings import OutcomeRules
 
 Json = Any  # a value of JSON, or ... for a field that is left out
@@ -119,6 +119,7 @@ def test_severity_and_what_rings_are_settings() -> None:
 # A success of which a part failed: each cause alone, and the words for it.
 PARTIAL: list[tuple[dict[str, Json], str]] = [
     (extra(remove_resources={"fail_count": 2}), "2 resource(s) could not be removed from the vault"),
+    (extra(remove_resources={"fail_count": 1}), "1 resource(s) could not be removed from the vault"),
     (extra(remove_resources={"fail_count": "2"}), "2 resource(s) could not be removed from the vault"),
     (extra(remove_resources={"fail_count": 9, "total_count": 1}), "9 resource(s) could not be removed from the vault"),
     (extra(vault_delete={"fail_count": 1}), "1 resource(s) of the vault could not be deleted"),
@@ -222,6 +223,28 @@ def test_a_failure_is_told_by_what_there_is(error: dict[str, Json], reason: str)
     assert verdict("failed", error_info=error).reason == reason
 
 
+@pytest.mark.parametrize(
+    ("status", "fields", "before", "limit", "after"),
+    [
+        ("odd", {"status": "x" * 999}, 'the status "', 64, '" is not known to this version'),
+        ("failed", {"error_info": {"message": "x" * 999}}, "", 500, ""),
+        ("failed", {"error_info": {"code": "x" * 999}}, "error ", 64, ""),
+        ("failed", {"error_info": {"message": "Off.", "code": "x" * 999}}, "Off. (", 64, ")"),
+        (
+            "success",
+            extra(backup={"app_consistency_error_message": "x" * 999}),
+            "the backup is not application-consistent: ",
+            300,
+            "",
+        ),
+    ],
+)
+def test_what_the_api_says_at_length_is_cut(
+    status: str, fields: dict[str, Json], before: str, limit: int, after: str
+) -> None:
+    assert verdict(**{"status": status, **fields}).reason == f"{before}{'x' * (limit - 1)}…{after}"
+
+
 # Deadlines: by operation type, `default`, and 24 hours.
 DEADLINES = OutcomeRules.model_validate({"deadlines": {"backup": "2h", "default": "12h"}})
 
@@ -282,6 +305,39 @@ def test_an_overdue_task_says_since_when(fields: dict[str, Json], reason: str) -
     assert (outcome.name, outcome.reason) == (OutcomeName.OVERDUE, reason)
 
 
+def test_an_overdue_task_says_how_long_its_own_type_may_run() -> None:
+    task = log("running", started_at="2026-11-23T05:00:00Z")
+    assert classify(task, DEADLINES, NOW).reason == (
+        "still running at its deadline, 2026-11-23 07:00 UTC, 2 h after it started"
+    )
+
+
+@pytest.mark.parametrize(
+    ("created", "started", "ended", "since"),
+    [
+        ("01:00", "01:30", "03:29", None),
+        ("01:00", "01:30", "03:30", "03:30"),  # it ran too long
+        ("01:00", "03:00", "03:30", "03:00"),  # it waited too long
+        ("01:00", "02:59", "04:58", None),  # either was short enough
+        ("01:00", "03:30", "06:00", "03:00"),  # it did both: the first counts
+        ("01:00", None, "02:59", None),
+        ("01:00", None, "03:00", "03:00"),
+        (None, "01:30", "03:29", None),
+        (None, "01:30", "03:30", "03:30"),
+        (None, None, "03:30", None),
+    ],
+)
+def test_a_task_that_has_ended_had_been_overdue_or_not(
+    created: str | None, started: str | None, ended: str, since: str | None
+) -> None:
+    told = {"created_at": created, "started_at": started}
+    # without an end of its own, its last change is taken for it
+    for end in ({"ended_at": ended, "updated_at": "07:00"}, {"ended_at": None, "updated_at": ended}):
+        task = log(**{name: time and f"2026-11-23T{time}:00Z" for name, time in {**told, **end}.items()})
+        overdue = was_overdue(task, DEADLINES)
+        assert (overdue and f"{overdue:%H:%M}") == since
+
+
 @pytest.mark.parametrize(
     ("fields", "at"),
     [
@@ -300,7 +356,7 @@ def test_an_outcome_came_about_at_the_later_of_end_and_last_change(fields: dict[
 
 
 def test_a_log_without_any_time_still_has_a_verdict() -> None:
-    assert classify(OperationLog.read({"status": "failed"}), RULES, NOW).at == NO_TIME
+    assert classify(OperationLog.read({"status": "failed"}), RULES, NOW).at == datetime.fromtimestamp(0, UTC)
 
 
 @pytest.mark.parametrize("far", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", 0, 10**18 * 9])

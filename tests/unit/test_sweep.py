@@ -143,6 +143,8 @@ def test_no_tick_from_the_future_has_us_judge_what_has_not_come(
 
 def test_a_clock_that_goes_ahead_a_little_is_believed_and_one_that_goes_wrong_is_not() -> None:
     assert believed(NOW + MINUTE, NOW, 5 * MINUTE) == NOW + MINUTE
+    assert believed(NOW + 5 * MINUTE, NOW, 5 * MINUTE) == NOW + 5 * MINUTE
+    assert believed(NOW + 5 * MINUTE + MARGIN, NOW, 5 * MINUTE) == NOW
     assert believed(NOW + HOUR, NOW, 5 * MINUTE) == NOW
     assert believed(NOW - HOUR, NOW, 5 * MINUTE) == NOW - HOUR
     assert believed(None, NOW, 5 * MINUTE) == NOW
@@ -225,7 +227,7 @@ def test_a_task_whose_deadline_passes_after_the_windows_end_waits_for_a_later_wi
     assert rung(task("running", started_at=at("07:45") - DAY), covered) is None
     assert rung(task("running", started_at=at("07:45") - DAY - MARGIN), covered) == 0
     assert rung(task("running", started_at=at("07:30") - DAY), covered) == 0
-    assert rung(task("running", started_at=at("07:30") - DAY - MARGIN), covered) is None
+    assert caught(task("running", started_at=at("07:30") - DAY - MARGIN), covered, RULES, DAY) is None
     assert rung(task("running", started_at=at("07:30") - 2 * DAY), covered) == 1
 
 
@@ -247,6 +249,9 @@ def test_a_bad_task_without_any_time_is_told_once_every_interval() -> None:
     day = [Window(at("00:00") + turn * HOUR, at("00:00") + (turn + 1) * HOUR) for turn in range(-48, 48)]
     told = [covered.start for covered in day if rung(task("failed"), covered) is not None]
     assert told == [at("00:00") + turn * DAY for turn in (-2, -1, 0, 1)]
+    for length in (MARGIN, HOUR, DAY):  # a window as long as the interval has one such moment as well: its start
+        assert rung(task("failed"), Window(at("00:00"), at("00:00") + length)) == 0
+        assert rung(task("failed"), Window(at("00:00") - length, at("00:00"))) == (0 if length == DAY else None)
 
 
 @pytest.mark.parametrize(

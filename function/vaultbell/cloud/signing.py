@@ -52,11 +52,11 @@ def headers(keys: KeyPair, method: str, url: str, now: datetime, project_id: str
 
 
 def _path(path: str) -> str:
-    """Each segment percent-encoded anew; it always ends with a slash, though the address that is sent does not."""
-    encoded = "/".join(quote(unquote(segment), safe="~") for segment in path.split("/"))
+    """Percent-encoded anew; it always ends with a slash, though the address that is sent does not."""
+    encoded = quote(unquote(path))
     return encoded if encoded.endswith("/") else encoded + "/"
 
 
 def _query(query: str) -> str:
     pairs = sorted(parse_qsl(query, keep_blank_values=True))
-    return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in pairs)
+    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
