@@ -46,8 +46,8 @@ def window(tick: datetime, period: timedelta, lag: timedelta, lookback: int = 1)
     """
     since = tick - lag - EPOCH
     periods = since // period
-    if since % period < FLIP:
-        lookback += 1
+    if since % period < FLIP:  # with a shorter period than that, always: such a timer gets two windows at least
+        lookback = lookback + 1 if period > FLIP else max(lookback, 2)
     lookback = max(1, min(lookback, periods))  # nothing is older than the epoch
     return Window(EPOCH + (periods - lookback) * period, EPOCH + periods * period)
 

@@ -57,6 +57,8 @@ def rung(log: OperationLog, covered: Window, interval: timedelta = DAY) -> int |
         ("08:06", 15, 5, 2, "07:30", "08:00"),
         ("08:05", 15, 5, 3, "07:00", "08:00"),
         ("08:10", 15, 5, 3, "07:15", "08:00"),
+        ("08:00", 1, 5, 1, "07:53", "07:55"),  # a period that is no longer than a timer's jitter
+        ("08:00", 1, 5, 3, "07:52", "07:55"),
         ("08:10", 60, 0, 1, "07:00", "08:00"),
         ("08:00", 60, 0, 1, "06:00", "08:00"),
         ("08:00", 7, 0, 1, "07:50", "07:57"),  # counted from the epoch, not from midnight
