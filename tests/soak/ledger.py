@@ -55,7 +55,7 @@ def balance(scenario: Scenario, arrivals: Iterable[Arrival], dead: Iterable[tupl
     everything = [arrival for told in by_key.values() for arrival in told]
     found.figures = {
         "events": scenario.number,
-        "to be told": len(allowed),
+        "that may be told": len(allowed),
         "told": sum(any(arrival.taken for arrival in told) for told in by_key.values()),
         "of them with and without their past": sum(
             len({arrival.past for arrival in told}) > 1 for told in by_key.values()
