@@ -118,7 +118,7 @@ def _fits(notification: Notification, name: str, wanted: Sequence[str], value: s
     """Whether one of the patterns or conditions fits; None: it may. What is absent (or empty) matches no pattern."""
     if name in conditions.FIELDS:
         return notification.outcome not in NO_PAST and conditions.fits(name, wanted, value)
-    return bool(value) and any(glob(pattern).fullmatch(value or "") for pattern in wanted)
+    return value is not None and value != "" and any(glob(pattern).fullmatch(value) for pattern in wanted)
 
 
 def field_of(notification: Notification, name: str) -> str | None:
