@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,6 +65,30 @@ def test_a_service_that_is_away_fails_nothing_and_is_told_of(lock: Path, capsys:
         assert audit.main(osv(there.port), lock, []) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOT AUDITED: ")]
     assert len(told) == 2
+
+
+def test_a_service_that_hangs_holds_up_nothing_for_long(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        assert audit.main([*osv(there.getsockname()[1]), "--timeout=1"], lock, []) == 0
+        run, limits = subprocess.run, []
+
+        def impatient(command: list[str], timeout: float, **_: bool) -> subprocess.CompletedProcess[str]:
+            limits.append(timeout)
+            seconds = timeout if "--dry-run" in command else 0.1
+            return run(command, capture_output=True, text=True, timeout=seconds, check=False)
+
+        monkeypatch.setattr(subprocess, "run", impatient)
+        assert audit.main(osv(there.getsockname()[1]), lock, []) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOT AUDITED: ")]
+    assert len(told) == 2
+    assert sum(limits) < 600
+
+
+def test_every_lock_of_the_repository_is_audited() -> None:
+    named = {path.relative_to(audit.TOP).as_posix() for path in (audit.DEPLOYED, *audit.OTHERS)}
+    assert named == set(re.findall(r"--output-file (\S+)", (audit.TOP / "Makefile").read_text("utf-8")))
 
 
 def test_a_lock_that_cannot_be_read_fails(lock: Path, capsys: pytest.CaptureFixture[str]) -> None:
