@@ -59,7 +59,6 @@ class Search(NamedTuple):
     operation_types: tuple[str, ...]
     ids: tuple[str, ...]
     project_id: str | None = None
-    region: str | None = None
 
 
 class Sweep(NamedTuple):

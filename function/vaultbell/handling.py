@@ -124,11 +124,9 @@ class Handling:
             "the cloud knows no such task: it was never started, or its record is no longer kept",
         )
         project_id = hint.project_id or self._only_project()
-        told = notification.of_missing(
-            hint, outcome, project_id=project_id, region=hint.region or self.cbr.endpoints.region
-        )
+        region, only = (hint.region, hint.channels) if isinstance(hint, TaskRef) else (None, None)
+        told = notification.of_missing(hint, outcome, project_id=project_id, region=region or self.cbr.endpoints.region)
         result = _with(known._replace(action=Action.QUIET, status=200, project_id=project_id), outcome, told.incident)
-        only = hint.channels if isinstance(hint, TaskRef) else None
         return self._line(told, result, only) if outcome.rings else Line(result, found=told)
 
     def unverified(

@@ -29,13 +29,13 @@ def search(handling: Handling, hint: Search) -> list[Line]:
     """The tasks that the hint means. None: the hint comes again while it is young, and rings `missing` after that."""
     known = Result(Action.RETRY, 503, project_id=hint.project_id)
     try:
-        found = _found(handling, hint, handling.allowed(hint.project_id, hint.region))
+        found = _found(handling, hint, handling.allowed(hint.project_id))
     except InvalidEvent as error:
         return [Line(Result.rejected(error))]
     except Transient as error:
         return [handling.again(known, error)]
     except Misconfigured as error:
-        return [handling.unverified(error, known, hint.region, hint.time)]
+        return [handling.unverified(error, known, at=hint.time)]
     if not found:
         return [handling.missing(hint, known)]
     now = handling.bell.now()
@@ -48,8 +48,8 @@ def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> lis
         now = handling.bell.now()
         for project in projects:
             try:
-                for queries in _queries(hint, hint.time or now):
-                    lists = (handling.cbr.list(project, query, handling.budget) for query in queries)
+                for step in queries(hint, hint.time or now):
+                    lists = (handling.cbr.list(project, query, handling.budget) for query in step)
                     if matching := meant(hint, hint.time or now, chain.from_iterable(lists)):
                         return [(project, log) for log in matching]
             except (Transient, Misconfigured) as error:
@@ -63,7 +63,7 @@ def _found(handling: Handling, hint: Search, projects: Sequence[Project]) -> lis
     return []
 
 
-def _queries(hint: Search, at: datetime) -> Iterator[list[Query]]:
+def queries(hint: Search, at: datetime) -> Iterator[list[Query]]:
     """The lists to look in, together those of one step, from the narrowest on.
 
     What kind of thing a hint's id names is not documented. Neither is which of a task's times a list is narrowed by:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from standin import Cloud
 from standin.sinks import Receiver
 from standin.state import Order, TimeField
-from vaultbell import compose, pipeline, settings
+from vaultbell import compose, pipeline, search, settings
 from vaultbell.budget import Budget
 from vaultbell.events import Event
-from vaultbell.report import Report
+from vaultbell.handling import SECOND_LOOK
+from vaultbell.report import Action, Report
 
 SERVER, OTHER = "1dab32fa-ebf2-415a-ab0b-eabe6353bc86", "2dab32fa-ebf2-415a-ab0b-eabe6353bc86"
 VAULT = "5f0d8c6e-3a57-4a52-9c1e-0b6f3d7a2e11"
@@ -165,6 +167,53 @@ def test_a_hint_is_looked_for_in_each_allowed_project(cloud: Cloud, receiver: Re
         app.bell, Event(json.dumps({**trace(), "project_id": "0" * 32}).encode(), trusted=True), Budget.of(10)
     )
     assert [result.status for result in named.results] == [403]
+
+
+def untimed() -> dict[str, Any]:
+    told = alarm()
+    del told["time"]
+    return told
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(12.0, SECOND_LOOK), (4.5, 1.5)])
+def test_a_hint_that_does_not_say_how_old_it_is_is_looked_for_twice(
+    cloud: Cloud, ask: Ask, monkeypatch: pytest.MonkeyPatch, seconds: float, pause: float
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(search, "time", SimpleNamespace(sleep=paused.append))
+    assert [result.outcome for result in ask(untimed(), seconds).results] == ["missing"]
+    assert [result.outcome for result in ask(alarm()).results] == ["missing"]  # this one does
+    assert paused == [pytest.approx(pause, abs=0.3)]
+    logs = []
+    visible = SimpleNamespace(sleep=lambda _: logs.append(cloud.outcome("failed", resource_id=SERVER)))
+    monkeypatch.setattr(search, "time", visible)
+    assert found(ask(untimed(), seconds)) == {log["id"] for log in logs}
+
+
+def test_what_cannot_be_read_is_told_of_the_hints_project_and_time(cloud: Cloud, receiver: Receiver, ask: Ask) -> None:
+    hint = {**trace(), "project_id": cloud.project_id}
+    cloud.fault("list", "status", times=None, status=503)
+    assert [(result.action, result.project_id) for result in ask(hint, 2.0).results] == [
+        (Action.RETRY, cloud.project_id)
+    ]
+    cloud.heal()
+    cloud.fault("list", "status", times=None, status=403)
+    ask(hint)
+    assert datetime.fromisoformat(receiver.requests[0].json["timestamp"]).timestamp() * 1000 == hint["time"]
+
+
+def test_a_project_that_may_not_be_read_is_told_before_one_that_is_away(cloud: Cloud, receiver: Receiver) -> None:
+    second = "fedcba9876543210fedcba9876543210"
+    cloud.projects[second] = "second"
+    env = cloud.env() | {
+        "VAULTBELL_WEBHOOK_URL": f"{receiver.url}/bell",
+        "VAULTBELL_PROJECTS": f"{cloud.project_id},{second}",
+    }
+    app = compose.app(settings.load(env))
+    cloud.fault("list", "status", times=1, status=403)
+    cloud.fault("list", "status", times=None, after=1, status=503)
+    report = pipeline.handle(app.bell, Event(json.dumps(alarm()).encode(), trusted=True), Budget.of(3))
+    assert [(result.status, result.project_id) for result in report.results] == [(500, cloud.project_id)]
 
 
 def test_an_alarm_that_cannot_be_read_rings_once_in_its_own_words(receiver: Receiver, ask: Ask) -> None:

@@ -29,7 +29,7 @@ TESTS = {
     "cloud/signing": "unit/test_signing.py",
     "standard_webhooks": "unit/test_standard_webhooks.py",
     "sweep": "unit/test_sweep.py",
-    "search": "integration/test_search.py",
+    "search": "unit/test_search.py integration/test_search.py",
     "routing": "unit/test_routing.py",
     "inbound": "unit/test_inbound.py",
 }

@@ -285,7 +285,7 @@ def offline(bell: Bell, logs: tuple[OperationLog, ...], items: Sequence[Item]) -
             raise SettingsError("the API's answer is about another task than the event")
     ids = [log.project_id for log in logs] + [hint.project_id for hint in hints]
     places = {project.project_id: project for project in bell.projects.known}
-    region = next((hint.region for hint in hints if hint.region), None)
+    region = next((hint.region for hint in hints if isinstance(hint, TaskRef) and hint.region), None)
     named = list(dict.fromkeys(filter(None, ids))) or list(places) or [NO_PROJECT]
     projects = tuple(places.get(name) or Project(name, region) for name in named)
     cbr = bell.cbr
