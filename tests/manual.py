@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
-HELP = re.compile(r"```text\nusage: vaultbell ?([a-z ]*?)(?= *\[)(?:.*?)\n```\n", re.DOTALL)
+HELP = re.compile(r"```text\nusage: vaultbell ?([a-z -]*?)(?= *\[)(?:.*?)\n```\n", re.DOTALL)
 TABLE = re.compile(r"(?m)^\| command \| 0 \|.*\n(?:\|.*\n)+")
 STATUS = re.compile(r"^  (\d)  (.*)$", re.MULTILINE)
 
@@ -23,7 +23,7 @@ def commands() -> list[str]:
     """Every command, those with commands of their own by these."""
     from vaultbell import cli  # noqa: PLC0415 - the path to it may have to be set first
 
-    names = [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
+    names = [cli.name_of(command) for command in cli.COMMANDS]
     inner = {"queue": ("dead", "redrive", "send")}
     return [f"{name} {word}" for name in names for word in inner.get(name, ())] + [n for n in names if n not in inner]
 

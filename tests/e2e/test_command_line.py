@@ -83,7 +83,7 @@ def test_nothing_that_is_optional_or_dear_is_imported_before_it_is_used() -> Non
 def test_every_shell_gets_every_command_and_its_options(desk: Desk, shell: str) -> None:
     done = desk("completion", shell)
     assert (done.status, done.err) == (0, "")
-    assert all(command.__name__.rpartition(".")[2] in done.out for command in cli.COMMANDS)
+    assert all(cli.name_of(command) in done.out for command in cli.COMMANDS)
     assert all(option in done.out for option in ("dead-letters", "since", "format"))
 
 

@@ -307,6 +307,20 @@ def test_vaults_that_are_watched_have_to_be_readable(
         f"channels: {{ops: {{type: webhook, url: '{receiver.url}'}}}}\nwatch: [{{vault: '*', max_age: 26h}}]"
     )
     changed = {"VAULTBELL_WEBHOOK_URL": "", "VAULTBELL_CONFIG": str(config)}
+    read = [line["words"] for line in found(desk, **changed)[f"project {PROJECT}"][-2:]]
+    assert ["vaults are readable" in read[0], "policies are readable" in read[1]] == [True, True]
+    for where in ("policies", "vaults"):
+        cloud.fault(where, "status", None, status=403)
+        assert f"cbr:{where}:list" in found(desk, **changed)[f"project {PROJECT}"][-1]["to_do"]
+
+
+def test_for_a_roll_call_the_vaults_have_to_be_readable_and_the_policies_do_not(
+    desk: Desk, cloud: Cloud, receiver: Receiver, tmp_path: Path
+) -> None:
+    config = tmp_path / "vaultbell.yaml"
+    config.write_text(f"channels: {{ops: {{type: webhook, url: '{receiver.url}', roll_call: true}}}}")
+    changed = {"VAULTBELL_WEBHOOK_URL": "", "VAULTBELL_CONFIG": str(config)}
+    cloud.fault("policies", "status", None, status=403)
     assert "vaults are readable" in found(desk, **changed)[f"project {PROJECT}"][-1]["words"]
     cloud.fault("vaults", "status", None, status=403)
     assert "cbr:vaults:list" in found(desk, **changed)[f"project {PROJECT}"][-1]["to_do"]

@@ -15,7 +15,7 @@ from infra import crds
 from infra.kustomize import Manifest
 from vaultbell import settings
 from vaultbell.errors import InvalidEvent, SettingsError
-from vaultbell.events import Event, Sweep
+from vaultbell.events import Event, RollCall, Sweep
 from vaultbell.platforms.queue.consumer import DRAIN_SECONDS
 from vaultbell.sources import decode
 from vaultbell.sources.timer import duration
@@ -157,7 +157,7 @@ def _settings(container: Manifest) -> Iterator[str]:
     except SettingsError as error:
         yield f"the settings: {error}"
         return
-    if container["name"] != "sweep" and read.unfinished != "leave":
+    if container["name"] not in ("sweep", "roll-call") and read.unfinished != "leave":
         yield "VAULTBELL_UNFINISHED is not leave: events of running tasks would be asked again until they are given up"
 
 
@@ -265,6 +265,9 @@ def _ping_source(manifest: Manifest) -> Iterator[str]:
     except InvalidEvent as error:
         yield f"data: {error}"
         return
+    if isinstance(asked, RollCall):
+        yield from _once_a_period(spec.get("schedule", ""), spec.get("timezone"), asked.period)
+        return
     if not isinstance(asked, Sweep) or asked.period is None or asked.lag is None:
         yield "data: no sweep with its period and lag"
         return
@@ -275,12 +278,17 @@ def _cron_job(manifest: Manifest) -> Iterator[str]:
     spec = manifest["spec"]
     job = spec["jobTemplate"]["spec"]
     (container,) = job["template"]["spec"]["containers"]
-    read = settings.load(environment(container) | GIVEN).sweep
-    yield from _schedule(spec["schedule"], spec.get("timeZone"), read.period, read.lag)
-    if not 0 < job.get("activeDeadlineSeconds", 0) < read.period.total_seconds():
+    found = settings.load(environment(container) | GIVEN)
+    period = found.sweep.period
+    if "roll-call" in container["command"][-1]:
+        period = found.roll_call
+        yield from _once_a_period(spec["schedule"], spec.get("timeZone"), period)
+    else:
+        yield from _schedule(spec["schedule"], spec.get("timeZone"), period, found.sweep.lag)
+    if not 0 < job.get("activeDeadlineSeconds", 0) < period.total_seconds():
         yield "activeDeadlineSeconds: it may still run when the next one is due"
     if job.get("backoffLimit", 6) < 1 or job["template"]["spec"].get("restartPolicy") != "Never":
-        yield "a sweep that could not be finished is not tried again"
+        yield "a job that could not be finished is not tried again"
 
 
 def _schedule(schedule: str, zone: str | None, period: timedelta, lag: timedelta) -> Iterator[str]:
@@ -298,6 +306,15 @@ def _schedule(schedule: str, zone: str | None, period: timedelta, lag: timedelta
         yield "schedule and period do not agree: ticks do not cover all time, each once"
     elif any(window(time + LATE, period, lag) != of for time, of in zip(times, covered, strict=True)):
         yield "schedule: a tick that comes late covers another window"
+
+
+def _once_a_period(schedule: str, zone: str | None, period: timedelta | None) -> Iterator[str]:
+    """A roll call a day, long enough after the midnight that ends it for the tasks of that day to have shown."""
+    times = list(_ticks(schedule))
+    if zone != "Etc/UTC" or period != timedelta(days=1) or len(times) != 1:
+        yield "schedule: not once in each day, which is what it looks at"
+    elif times[0].hour < 1:
+        yield "schedule: too close to midnight for the day's last tasks to have ended"
 
 
 def _ticks(schedule: str) -> Iterator[datetime]:

@@ -174,7 +174,7 @@ MISTAKES = {
         KEDA, f"{KEDA}/scaled-object.yaml", "        name: vaultbell-queue", "        name: queue", "no Trigger"
     ),
     "a policy for pods that are not there": Mistake(
-        PLAIN, "kubernetes/base/network-policy.yaml", "vaultbell-sweep]", "vaultbell-job]", "no pod is vaultbell-job"
+        PLAIN, "kubernetes/base/network-policy.yaml", "part-of: vaultbell", "part-of: bell", "part-of': 'bell'}"
     ),
     "a policy that lets all in": Mistake(
         PLAIN, "kubernetes/base/network-policy.yaml", "[Ingress, Egress]", "[Egress]", "does not hold both ways"
@@ -235,6 +235,28 @@ def test_every_overlay_has_one_sweep(manifests: list[Manifest]) -> None:
     assert len([manifest for manifest in manifests if manifest["kind"] in ("PingSource", "CronJob")]) == 1
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_overlay_can_have_a_roll_call(overlay: str, tmp_path: Path) -> None:
+    folder = overlay.partition("/")[0]
+    shutil.copytree(INFRA / folder, tmp_path / folder)
+    path = tmp_path / overlay / "kustomization.yaml"
+    path.write_text(path.read_text("utf-8").replace("  # - ../../roll-call", "  - ../../roll-call"), "utf-8")
+    manifests = build(tmp_path / overlay)
+    assert mistakes(manifests) == []
+    names = {manifest["metadata"]["name"] for manifest in manifests}
+    assert names - {manifest["metadata"]["name"] for manifest in build(INFRA / overlay)} == {"vaultbell-roll-call"}
+
+
+def test_the_policy_holds_for_every_pod_of_the_queue(manifests: list[Manifest]) -> None:
+    pods = [
+        pod["metadata"]["labels"]
+        for one in manifests
+        if one["apiVersion"] in ("apps/v1", "batch/v1") and (pod := pod_of(one))
+    ]
+    for policy in (one for one in manifests if one["kind"] == "NetworkPolicy" and pods):
+        assert all(policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items() for labels in pods)
+
+
 def test_the_dead_letters_consumer_is_the_same_function_with_channels_of_its_own() -> None:
     """It is written down twice; what may differ is how it is called, how many there are, and one Secret more."""
     function, dead = (
@@ -281,13 +303,14 @@ def test_the_consumer_is_started_with_what_its_command_knows(capsys: pytest.Capt
     assert [word for word in command if word.startswith("--") and word.partition("=")[0] not in shown] == []
 
 
+@pytest.mark.parametrize(("name", "overlay"), [("sweep", PLAIN), ("roll-call", "kubernetes/roll-call")])
 @pytest.mark.parametrize(("status", "meant"), [(0, 0), (1, 0), (2, 2), (3, 3)])
-def test_a_sweep_that_rang_has_done_its_work_and_one_that_failed_has_not(
-    status: int, meant: int, tmp_path: Path
+def test_a_job_that_rang_has_done_its_work_and_one_that_failed_has_not(
+    name: str, overlay: str, status: int, meant: int, tmp_path: Path
 ) -> None:
-    (command,) = (container["command"] for container in _containers(PLAIN) if container["name"] == "sweep")
+    (command,) = (container["command"] for container in _containers(overlay) if container["name"] == name)
     stand_in = tmp_path / "vaultbell"
-    stand_in.write_text(f'#!/bin/sh\n[ "$*" = sweep ] && exit {status}\nexit 99\n')
+    stand_in.write_text(f'#!/bin/sh\n[ "$*" = {name} ] && exit {status}\nexit 99\n')
     stand_in.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     assert subprocess.run(command, env={"PATH": path}, check=False).returncode == meant

@@ -520,11 +520,12 @@ def test_no_command_shows_one(scene: Scene) -> None:
         "queue": [("dead", *broker), ("send", *broker), ("redrive", *broker)],
         "replay": [(event,), (event, "--json"), ("--dead-letters", *broker)],
         "ring": [(), ("--json",)],
+        "roll-call": [(), ("--json",), ("--dry-run",)],
         "sweep": [("--since", "1h"), ("--since", "1h", "--json"), ("--dry-run",)],
         "tail": [()],
     }
     runs["preview"] += [("--log", log, "--channel", name, "--json") for name in ("pagerduty", "opsgenie", "default")]
-    names = {command.__name__.rpartition(".")[2] for command in cli.COMMANDS}
+    names = {cli.name_of(command) for command in cli.COMMANDS}
     assert names - runs.keys() == {"consume"}, "which is run above, and by a process of its own"
     for where, status in (("none", 200), ("iam", 401), ("show", 500), ("list", 403)):
         with Server(faulty(scene.cloud, where, status)) as cloud:

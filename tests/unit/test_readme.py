@@ -112,7 +112,7 @@ def test_a_route_matches_by_what_the_readme_says() -> None:
 
 def test_the_commands_are_those_of_the_command_line() -> None:
     named = [name for row in table("command") for name in coded(row[0])]
-    assert sorted(named) == sorted(command.__name__.rpartition(".")[2] for command in cli.COMMANDS)
+    assert sorted(named) == sorted(cli.name_of(command) for command in cli.COMMANDS)
 
 
 def test_a_task_is_looked_up_as_shown(

@@ -11,14 +11,33 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from vaultbell.cli import completion, consume, doctor, explain, lookup, preview, queue, replay, ring, sweep, tail
+from vaultbell.cli import (
+    completion,
+    consume,
+    doctor,
+    explain,
+    lookup,
+    preview,
+    queue,
+    replay,
+    ring,
+    roll_call,
+    sweep,
+    tail,
+)
 from vaultbell.cli.terminal import complain, exit_statuses
 from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
 
-COMMANDS = (completion, consume, doctor, explain, lookup, preview, queue, replay, ring, sweep, tail)
+COMMANDS = (completion, consume, doctor, explain, lookup, preview, queue, replay, ring, roll_call, sweep, tail)
 
 DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def name_of(command: ModuleType) -> str:
+    """What a command is called: as its file is, with hyphens."""
+    return command.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = told.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
-        name, words = command.__name__.rpartition(".")[2], (command.__doc__ or "").strip()
+        name, words = name_of(command), (command.__doc__ or "").strip()
         sub = commands.add_parser(
             name,
             help=words.split("\n\n")[0],

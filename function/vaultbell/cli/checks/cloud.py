@@ -83,9 +83,12 @@ def _project(bell: Bell, project: Project, budget: Budget) -> Iterator[Finding]:
             yield ok(thing, "requests are signed with an access key")
     try:
         yield from _tasks(thing, cbr, project, budget)
-        if bell.watch:
+        if bell.watch or bell.roll_call:
             next(cbr.vaults(project, budget), None)
-            yield ok(thing, "the vaults are readable, which are watched")
+            yield ok(thing, "the vaults are readable")
+        if bell.watch:
+            cbr.policies(project, budget)
+            yield ok(thing, "the policies are readable, by which it is told why a resource has no backup")
     except Misconfigured as error:
         yield failure(thing, error.message, _to_do(error))
 
@@ -93,7 +96,11 @@ def _project(bell: Bell, project: Project, budget: Budget) -> Iterator[Finding]:
 def _to_do(error: Misconfigured) -> str:
     if error.cause == "credentials":
         return LOG_IN
-    return f"{RIGHTS}; for `watch`, cbr:vaults:list and cbr:policies:list." if error.status == 403 else REACH
+    return (
+        f"{RIGHTS}; for `watch` and roll calls, cbr:vaults:list; for `watch`, cbr:policies:list."
+        if error.status == 403
+        else REACH
+    )
 
 
 def _tasks(thing: str, cbr: Cbr, project: Project, budget: Budget) -> Iterator[Finding]:
