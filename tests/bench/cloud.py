@@ -15,7 +15,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -184,7 +184,8 @@ class Cloud:
             case "hook":
                 told = self.last_hook.decode()
             case "load":
-                told = await load(asked["host"], int(asked["port"]), int(asked["connections"]), int(asked["events"]))
+                numbers = range(int(asked["first"]), int(asked["first"]) + int(asked["events"]))
+                told = await load(asked["host"], int(asked["port"]), int(asked["connections"]), numbers)
         return _http(200, json.dumps(told).encode())
 
 
@@ -290,11 +291,11 @@ def _itself(poster: Poster) -> Poster:
     return poster
 
 
-async def load(host: str, port: int, connections: int, events: int) -> dict[str, float]:
-    """Post so many events on so many connections; the seconds that it took, and how many were refused."""
+async def load(host: str, port: int, connections: int, numbers: Sequence[int]) -> dict[str, float]:
+    """Post the events of these numbers on so many connections; the seconds that it took, and how many were refused."""
     loop = asyncio.get_running_loop()
     project = f"{1000:032x}"
-    bodies = iter([event(project, number) for number in range(events)])
+    bodies = iter([event(project, number) for number in numbers])
     began = time.perf_counter()
     posters = [Poster(host, lambda: next(bodies, None), loop.create_future()) for _ in range(connections)]
     for poster in posters:

@@ -24,12 +24,12 @@ def environment(lab: Lab, peer: str) -> dict[str, str]:
     return {"BENCH_PEER": peer, "BENCH_URL": lab.url, "PYTHONPATH": str(TOP / "tests")}
 
 
-def load(lab: Lab, server: Server, events: int) -> dict[str, float]:
+def load(lab: Lab, server: Server, events: int, first: int = 0) -> dict[str, float]:
     """Post so many events; `rate` is in events a second, `cpu` in seconds of the serving process an event."""
     before = server.cpu
-    told_: dict[str, float] = lab.ask(
-        "load", host="127.0.0.1", port=server.port, connections=CONNECTIONS, events=events
-    )
+    where = {"host": "127.0.0.1", "port": server.port, "connections": CONNECTIONS}
+    with lab.rung(events):
+        told_: dict[str, float] = lab.ask("load", **where, events=events, first=first)
     if told_["refused"] or told_["answered"] != events:
         raise RuntimeError(f"of {events} events {told_['answered']} were answered, {told_['refused']} of them badly")
     return {**told_, "rate": events / told_["seconds"], "cpu": (server.cpu - before) / events}

@@ -13,18 +13,18 @@ NAMES = {
     "ours": "Vaultbell",
     "urllib3": "urllib3 + pydantic by hand",
     "vendor": "the vendor's SDK + requests.post",
+    "otcextensions": "otcextensions (openstacksdk) + requests.post",
     "naive": "requests without a Session, a token each time",
 }
 
 
-def in_turns(
-    workers: dict[str, Worker], rounds: int, events: dict[str, int], threads: int = 1
-) -> dict[str, Sequence[float]]:
+def in_turns(lab: Lab, workers: dict[str, Worker], rounds: int, events: dict[str, int]) -> dict[str, Sequence[float]]:
     """CPU seconds an event, by peer and round."""
     found: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
-            found[name].append(worker.work(events[name], threads)["cpu"] / events[name])
+            with lab.rung(events[name]):
+                found[name].append(worker.work(events[name])["cpu"] / events[name])
     return dict(found)
 
 
@@ -39,13 +39,13 @@ def table(title: str, cpu: dict[str, Sequence[float]]) -> Table:
 def measure(lab: Lab, found: Found) -> None:
     """CPU an event, plain and over TLS."""
     quick = 0.2 if lab.quick else 1.0
-    events = {"bare": 600, "ours": 600, "urllib3": 600, "vendor": 150, "naive": 100}
+    events = {"bare": 600, "ours": 600, "urllib3": 600, "vendor": 150, "otcextensions": 50, "naive": 100}
     events = {name: round(number * quick) for name, number in events.items()}
     say("CPU of an event, plain")
     workers = {name: lab.worker(name) for name in NAMES}
     for worker in workers.values():
         worker.work(60)
-    cpu = in_turns(workers, lab.rounds(25, 5), events)
+    cpu = in_turns(lab, workers, lab.rounds(25, 5), events)
     found.findings += [
         Finding(
             "CPU per rung event ÷ the same with bare http.client + json",
@@ -65,7 +65,8 @@ def measure(lab: Lab, found: Found) -> None:
     for worker in workers.values():
         worker.work(10)
     events |= {"vendor": max(events["vendor"] // 5, 5), "naive": max(events["naive"] // 8, 4)}
-    cpu = in_turns(workers, lab.rounds(9), events)
+    events["otcextensions"] = max(events["otcextensions"] // 2, 5)
+    cpu = in_turns(lab, workers, lab.rounds(9), events)
     found.findings.append(
         Finding(
             "CPU per rung event over TLS ÷ requests.get/post and a token each time",
@@ -103,7 +104,8 @@ def threads(lab: Lab, found: Found) -> None:
                 for number in counts:
                     for name, worker in workers.items():
                         events = max(number * each[number] // (3 if lab.quick else 1), number)
-                        rate = events / worker.work(events, number)["wall"]
+                        with lab.rung(events):
+                            rate = events / worker.work(events, number)["wall"]
                         rates.setdefault((name, milliseconds, number), []).append(rate)
     for number, due in ((8, 0.88), (32, 0.70)):
         best = number / 0.04
