@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import batches, queues, served, warm, zipped
-from bench.findings import Found, Table
+from bench.findings import Curve, Found, Table
 from bench.lab import Lab
 from bench.svg import picture
 
@@ -27,7 +27,7 @@ PARTS: Mapping[str, Callable[[Lab, Found], None]] = {
     "served": served.measure,
     "cold": served.cold,
     "zip": zipped.cold,
-    "memory": served.memory,
+    "growth": served.growth,
     "sweeps": batches.sweeps,
     "batches": batches.batches,
     "queue": queues.consumer,
@@ -51,9 +51,16 @@ def main() -> int:
         print(f"{table.title}\n{_table(table)}")
     if not given.quick and len(given.only) == len(PARTS):
         (HERE / "RESULTS.md").write_text(_document(found, loads), "utf-8")
-        for curve in found.curves:
-            (HERE / f"growth-{curve.name}.svg").write_text(picture(curve), "utf-8")
+        for name, curves in _pictures(found).items():
+            (HERE / f"growth-{name}.svg").write_text(picture(curves), "utf-8")
     return any("no" in finding.verdict.split("*") for finding in found.findings)
+
+
+def _pictures(found: Found) -> dict[str, list[Curve]]:
+    pictures: dict[str, list[Curve]] = {}
+    for curve in found.curves:
+        pictures.setdefault(curve.name, []).append(curve)
+    return pictures
 
 
 def _due(found: Found) -> Table:
@@ -77,8 +84,8 @@ def _document(found: Found, loads: list[float]) -> str:
         "only the lists before the first ring are counted as it is run by default.",
         _table(_due(found)).rstrip(),
     ]
-    for curve in found.curves:
-        parts.append(f"![{curve.title}](growth-{curve.name}.svg)")
+    for name, curves in _pictures(found).items():
+        parts.append(f"![{'; '.join(curve.title for curve in curves)}](growth-{name}.svg)")
     for table in found.tables:
         parts += [f"## {table.title}", _table(table).rstrip()]
     return "\n\n".join(parts) + "\n"

@@ -68,7 +68,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Curve:
-    """How something grows: by name, points of x and y."""
+    """How something grows: by name, points of x and y. Curves of one `name` share a picture."""
 
     name: str
     title: str

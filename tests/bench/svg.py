@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from math import ceil, floor, log10
 
@@ -34,14 +34,23 @@ class _Axis:
         return [value for value in found if self.low - 1e-9 <= log10(value) <= self.high + 1e-9]
 
 
-def picture(curve: Curve) -> str:
-    """The curve as an SVG document."""
+def picture(curves: Sequence[Curve]) -> str:
+    """The curves, one below the other, as an SVG document."""
+    height = HEIGHT * len(curves)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+    ]
+    for number, curve in enumerate(curves):
+        lines += [f'<g transform="translate(0 {HEIGHT * number})">', *_panel(curve), "</g>"]
+    return "\n".join((*lines, "</svg>", ""))
+
+
+def _panel(curve: Curve) -> list[str]:
     points = [point for series in curve.series.values() for point in series]
     x = _Axis([at for at, _ in points], LEFT + 20, WIDTH - RIGHT - 20)
     y = _Axis([value for _, value in points], HEIGHT - BOTTOM - 10, TOP + 16 * len(curve.series))
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         _text(WIDTH / 2, 20, curve.title, "middle", "14"),
         _text(WIDTH / 2, HEIGHT - 10, curve.x, "middle"),
         _text(8, TOP - 4, curve.y, "start"),
@@ -54,7 +63,7 @@ def picture(curve: Curve) -> str:
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         lines += [f'<circle cx="{x.at(at):.1f}" cy="{y.at(value):.1f}" r="3" fill="{colour}"/>' for at, value in series]
         lines.append(_text(LEFT + 8, TOP + 12 + 16 * number, name, "start", fill=colour))
-    return "\n".join((*lines, "</svg>", ""))
+    return lines
 
 
 def _grid(start: float, at: float, end: float, label: str) -> Iterator[str]:
