@@ -27,6 +27,7 @@ PARTS: Mapping[str, Callable[[Lab, Found], None]] = {
     "served": served.measure,
     "cold": served.cold,
     "zip": zipped.cold,
+    "steps": zipped.steps,
     "growth": served.growth,
     "sweeps": batches.sweeps,
     "batches": batches.batches,
