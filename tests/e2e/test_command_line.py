@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import manual
 from desk import Desk, NewDesk
 from serving import FUNCTION, environment
 from standin import Cloud
+from standin.sinks import Receiver
 from vaultbell import cli
 
 TOP = Path(__file__).parents[2]
@@ -133,6 +136,94 @@ def test_letters_that_a_terminal_has_not_are_no_error(cloud: Cloud) -> None:
     )
     assert (done.returncode, done.stderr) == (1, b"")
     assert b"what      Backup of K\\xe4se \\u2603" in done.stdout
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the body is not JSON"),
+        (b"\x00\xff" * 100, "the body is not UTF-8"),
+        (b"a" * 5_000_000, "the body is not JSON"),
+        (b"[" * 50_000, "the JSON is nested too deeply"),
+        (b"[" + b"{}," * 200_000 + b"{}]", "the JSON has too many values"),
+        (b"9" * 5_000, "the body is not JSON"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+    ids=["empty", "no text", "large", "deep", "very many", "a long number", "not there"],
+)
+@pytest.mark.parametrize(
+    "command",
+    [("explain",), ("preview",), ("lookup", "--log"), ("preview", "--log"), ("replay", "--dry-run")],
+    ids=" ".join,
+)
+def test_a_file_that_holds_nothing_of_use_costs_a_line(
+    new_desk: NewDesk, cloud: Cloud, tmp_path: Path, command: tuple[str, ...], content: bytes | None, why: str
+) -> None:
+    file = tmp_path / "file"
+    if content is not None:
+        file.write_bytes(content)
+    done = new_desk(cloud.env())(*command, str(file))
+    if command[0] == "replay" and content is not None:  # one of many, perhaps
+        assert (done.status, done.err) == (1, "")
+        assert why in done.out.splitlines()[0]
+    else:
+        assert (done.status, done.out) == (2, "")
+        assert why in done.err
+        assert len(done.err.splitlines()) == 1
+
+
+# Ended half-way
+
+
+def test_ctrl_c_ends_a_command_whatever_hangs(cloud: Cloud, receiver: Receiver) -> None:
+    for _ in range(3):
+        cloud.outcome("failed", ended_at=datetime.now(UTC) - timedelta(hours=1))
+    receiver.answer(kind="hang", seconds=60)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vaultbell.cli", "sweep", "--since", "2h"],
+        env=environment(
+            cloud.env()
+            | {"PYTHONPATH": str(FUNCTION), "VAULTBELL_WEBHOOK_URL": receiver.url, "VAULTBELL_HISTORY": "false"}
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    receiver.wait_for(2, 30)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=8) == (b"", b"")  # a try lasts 10 s, and there are three
+    assert process.returncode == cli.INTERRUPTED
+
+
+def test_ctrl_c_ends_a_command_before_it_has_begun() -> None:
+    script = "import builtins, sys\nreal = builtins.__import__\n"
+    script += "def ended(name, *more):\n    if name == 'vaultbell.budget': raise KeyboardInterrupt\n"
+    script += "    return real(name, *more)\nbuiltins.__import__ = ended\nimport vaultbell.cli"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment({"PYTHONPATH": str(FUNCTION)}),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (cli.INTERRUPTED, b"", b"")
+
+
+@pytest.mark.parametrize("arguments", ["doctor --json --offline", "tail {lines}", "replay --dry-run {lines}", "--help"])
+def test_whoever_has_read_enough_hears_of_no_error(tmp_path: Path, cloud: Cloud, arguments: str) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text('{"message": "words"}\n' * 5_000)
+    command = f"{sys.executable} -m vaultbell.cli {arguments.format(lines=lines)} | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=environment(cloud.env() | {"PYTHONPATH": str(FUNCTION), "VAULTBELL_WEBHOOK_URL": "http://127.0.0.1:9/"}),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, b"")
 
 
 # Without the cloud

@@ -337,16 +337,16 @@ def test_an_alarm_finds_its_task_in_a_saved_list(explain: Explain, tmp_path: Pat
     [
         (
             {"operation_log": {"id": OVERDUE, "status": "failed"}},
-            "the API's answer is about another task than the event",
+            "the saved answer is about another task than the event",
         ),
         (
             {"operation_log": {"id": FAILED, "project_id": OTHER, "status": "failed"}},
-            "the API's answer is about another task than the event",
+            "the saved answer is about another task than the event",
         ),
-        ({"m4rker": 1}, "the API's answer holds no operation log"),
-        ({"operation_logs": []}, "the API's answer holds no operation log"),
-        ([{"id": FAILED}], "the API's answer holds no operation log"),
-        ({"error_code": "BackupService.9998", "error_msg": "m4rker"}, "the API's answer holds no operation log"),
+        ({"m4rker": 1}, "the saved answer holds no operation log"),
+        ({"operation_logs": []}, "the saved answer holds no operation log"),
+        ([{"id": FAILED}], "the saved answer holds no operation log"),
+        ({"error_code": "BackupService.9998", "error_msg": "m4rker"}, "the saved answer holds no operation log"),
     ],
 )
 def test_an_answer_that_does_not_belong_to_the_event_is_refused(

@@ -9,30 +9,37 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import ModuleType
 
-from vaultbell.cli import (
-    completion,
-    consume,
-    doctor,
-    explain,
-    lookup,
-    preview,
-    queue,
-    replay,
-    ring,
-    roll_call,
-    sweep,
-    tail,
-)
-from vaultbell.cli.terminal import complain, exit_statuses
-from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
+try:
+    from vaultbell.cli import (
+        completion,
+        consume,
+        doctor,
+        explain,
+        lookup,
+        preview,
+        queue,
+        replay,
+        ring,
+        roll_call,
+        sweep,
+        tail,
+    )
+    from vaultbell.cli.terminal import complain, exit_statuses
+    from vaultbell.errors import InvalidEvent, SettingsError, VaultbellError
+except KeyboardInterrupt:  # most of the time that a short command takes
+    raise SystemExit(130) from None
 
 COMMANDS = (completion, consume, doctor, explain, lookup, preview, queue, replay, ring, roll_call, sweep, tail)
 
 DONE, BAD_NEWS, WRONG_USE, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+GRACE_SECONDS = 2.0  # for what is being told while somebody ends a command
 
 
 def name_of(command: ModuleType) -> str:
@@ -61,12 +68,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    _open_streams()
-    options = parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that a terminal has not
+    """Run one command; returns the exit status. Without `argv` it is this process's own."""
+    if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
     try:
+        _open_streams()
+        options = parser().parse_args(argv)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that a terminal has not
         status: int = options.run(options, os.environ)
         sys.stdout.flush()
     except OSError as error:
@@ -76,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(OSError(f"what came of it cannot be printed: {error.strerror}"))
         return NOT_KNOWN
     except KeyboardInterrupt:
+        with suppress(OSError):
+            sys.stdout.flush()
         return INTERRUPTED
     except (SettingsError, InvalidEvent) as error:
         complain(error)
@@ -84,6 +95,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(error)
         return NOT_KNOWN
     return status
+
+
+def _leave(signum: int, _frame: object) -> None:
+    """End the command: threads that wait for others must not hold up whoever waits for us."""
+    signal.signal(signum, signal.SIG_DFL)  # the second one is obeyed at once
+    last = threading.Timer(GRACE_SECONDS, os._exit, (INTERRUPTED,))
+    last.daemon = True
+    last.start()
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

@@ -226,9 +226,9 @@ def logs_in(path: str) -> Saved:
     None where the API has said that there is no such task. Raises SettingsError.
     """
     try:
-        answer = strict_json.loads(read(path, "the API's answer"))
-    except InvalidEvent:
-        raise SettingsError("the API's answer is not JSON") from None
+        answer = strict_json.loads(read(path, "the saved answer"))
+    except InvalidEvent as error:
+        raise SettingsError(f"the saved answer: {error.message}") from None
     given = answer if isinstance(answer, dict) else {}
     if given.get("error_code") in NO_SUCH_TASK:
         return Saved(())
@@ -242,7 +242,7 @@ def _logs(given: Object) -> tuple[OperationLog, ...]:
     held = given.get("operation_logs", [given.get("operation_log", given)])
     rows = [row for row in held if isinstance(row, dict)] if isinstance(held, list) else []
     if not rows or any(row.keys().isdisjoint(OperationLog.model_fields) for row in rows):
-        raise SettingsError("the API's answer holds no operation log")
+        raise SettingsError("the saved answer holds no operation log")
     return tuple(OperationLog.read(row) for row in rows)
 
 
@@ -282,7 +282,7 @@ def offline(bell: Bell, logs: tuple[OperationLog, ...], items: Sequence[Item]) -
     hints = [item for item in items if isinstance(item, TaskRef | Search)]
     for hint in hints:
         if logs and isinstance(hint, TaskRef) and not any(_is_of(log, hint) for log in logs):
-            raise SettingsError("the API's answer is about another task than the event")
+            raise SettingsError("the saved answer is about another task than the event")
     ids = [log.project_id for log in logs] + [hint.project_id for hint in hints]
     places = {project.project_id: project for project in bell.projects.known}
     region = next((hint.region for hint in hints if isinstance(hint, TaskRef) and hint.region), None)
