@@ -13,7 +13,7 @@ from standin.fleet import HOUR
 
 @pytest.mark.parametrize("seed", [3, 6, 7])
 def test_what_is_told_of_a_fleet_is_what_its_own_ledger_says(seed: int) -> None:
-    found = fleet.soak(seed, machines=40, days=10, period=3 * HOUR)
+    found = fleet.soak(seed, machines=40, days=10, period=3 * HOUR, lookback=3)
     assert found.deviations == []
     told = ("bad ones told", "overdue ones told", "incidents closed", "of them since recovered", "roll calls")
     assert all(found.figures[name] for name in told)

@@ -24,7 +24,7 @@ from soak.scenario import Scenario
 
 PARTS = ("queue", "door", "cluster", "fleet")
 SHOWN_MOST = 30
-PERIOD = 4 * 3_600  # of the fleet's sweeps, in seconds: each reads eight days
+PERIOD, LOOKBACK = 4 * 3_600, 2  # of the fleet's sweeps, in seconds and periods: each reads eight days
 INSIDE = "SOAK_HAS_A_NETWORK"
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
             right = within_a_network("cluster", *(f"--{key}={value}" for key, value in given.items())) and right
             continue
         if name == "fleet":
-            found = fleet.soak(options.seed, options.resources, options.days, PERIOD)
+            found = fleet.soak(options.seed, options.resources, options.days, PERIOD, LOOKBACK)
         else:
             number, soak = parts[name]
             found = soak(Scenario(options.seed, number, options.at), short=options.short)

@@ -31,7 +31,7 @@ from vaultbell.seen import Pace
 from vaultbell.transport import Answer, Transport
 
 START = 1_793_491_200  # 2026-11-01, midnight (UTC)
-LAG, LOOKBACK, HISTORY = 5 * MINUTE, 3, 8 * DAY  # a week, and as long as the last backup of it may take
+LAG, HISTORY = 5 * MINUTE, 8 * DAY  # a week, and as long as the last backup of it may take
 AFTER = 12 * HOUR  # for so long the timer goes on when nothing new is begun
 SECONDS = 120.0  # what an event may take
 CONFIG = """
@@ -66,6 +66,7 @@ class Timer:
 
     seed: int
     period: int
+    lookback: int
     days: int
 
     @property
@@ -80,7 +81,7 @@ class Timer:
     @property
     def patience(self) -> int:
         """How long after its time a window has been covered, at the latest."""
-        return (LOOKBACK + 1) * self.period + self.late_most
+        return (self.lookback + 1) * self.period + self.late_most
 
     @property
     def late_most(self) -> int:
@@ -95,7 +96,7 @@ class Timer:
             at = START + number * self.period + LAG + phase + random.randint(*jitter)
             between = 1 < number < self.number
             fate = random.random()
-            if between and lost < LOOKBACK - 1 and fate < 0.3:
+            if between and lost < self.lookback - 1 and fate < 0.3:
                 lost += 1
                 if fate < 0.06:  # without a time of its own it stands for a later one
                     found.append(Tick(at + random.randint(MINUTE, 2 * self.period), None))
@@ -121,7 +122,7 @@ class Heard:
     fleet: Fleet
     ledger: Ledger
     wrong: list[str] = field(default_factory=list)
-    bodies: dict[tuple[str, str, object], bytes] = field(default_factory=dict)  # and the log, and when it recovered
+    bodies: dict[tuple[str, str, object], bytes] = field(default_factory=dict)  # by message and state of the cloud
     ids: defaultdict[tuple[str, str], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     incidents: dict[str, Machine] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)  # at the pager
@@ -164,8 +165,9 @@ class Heard:
         incident, recovered = data["incident"], data.get("recovered_at")
         if self.incidents.setdefault(incident, one.machine) != one.machine:
             self._amiss(f"{one.id} is told under the incident of another machine", now)
-        log = json.dumps(data["operation_log"])  # that of one that hangs may change
-        if self.bodies.setdefault((name, log, recovered), text) != text:
+        # the log of one that hangs may change, and a newer good one may come between two tellings
+        state = json.dumps(data["operation_log"]), None if kind == "resolved" else self.ledger.newer_good(one, now)
+        if self.bodies.setdefault((name, *state), text) != text:
             self._amiss(f"{name} was told in two ways", now)
         names = self.ids[kind, one.id]
         names.setdefault(name, now)
@@ -293,10 +295,13 @@ class _WithoutASocket:
         return Answer(answer.status, answer.headers, answer.body)
 
 
-def soak(seed: int, machines: int, days: int, period: int) -> Balance:
-    """Let a fleet run for days under a timer of this period (seconds), and compare what is told with its ledger."""
+def soak(seed: int, machines: int, days: int, period: int, lookback: int) -> Balance:
+    """Let a fleet run for days under a timer of this period (seconds), and compare what is told with its ledger.
+
+    `lookback` windows are swept by each tick: one less may be lost in a row.
+    """
     began = time.monotonic()
-    fleet, timer = Fleet(seed, machines, START, days), Timer(seed, period, days)
+    fleet, timer = Fleet(seed, machines, START, days), Timer(seed, period, lookback, days)
     heard = Heard(fleet, Ledger(fleet))
     ticks = timer.ticks()
     rows = sum(_run(fleet, timer, ticks, heard))
@@ -330,7 +335,7 @@ def _run(fleet: Fleet, timer: Timer, ticks: Sequence[Tick], heard: Heard) -> Ite
             "VAULTBELL_LOG_LEVEL": "ERROR",
             "VAULTBELL_SWEEP_PERIOD": str(timer.period),
             "VAULTBELL_SWEEP_LAG": str(LAG),
-            "VAULTBELL_SWEEP_LOOKBACK": str(LOOKBACK),
+            "VAULTBELL_SWEEP_LOOKBACK": str(timer.lookback),
             "VAULTBELL_SWEEP_HISTORY": str(HISTORY),
         }
         bell = compose.bell(settings.load(given))

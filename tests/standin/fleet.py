@@ -33,13 +33,13 @@ STATUS = {
     "unknown": "suspended",
 }
 # How many of the machines are of which kind: how often they are backed up, and how often that begins to go wrong.
-KINDS = {"daily": 900, "flaky": 40, "broken": 8, "hourly": 4, "weekly": 12, "paused": 8, "never": 6}
+KINDS = {"daily": 900, "flaky": 20, "broken": 8, "hourly": 3, "weekly": 12, "paused": 8, "never": 6}
 EVERY = {"hourly": HOUR, "weekly": 7 * DAY}
 BEGINS_TO_FAIL = {"flaky": 0.15, "broken": 1.0, "hourly": 0.004}
 GOES_ON_FAILING = {"flaky": 0.6, "broken": 1.0}
 RETRIED = 0.3
 OUTAGES = 2  # nights in which many fail at once
-HIT = 0.1
+HIT = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +232,17 @@ class Ledger:
                 last_good = before.ended
                 break
             row += 1
-        newer = [other.ended for other in own if other.created > one.created and other.good and other.has_ended(now)]
-        recovered = min((ended for ended in newer if ended), default=None)
-        return Past(row, last_good, None if overdue else recovered)
+        return Past(row, last_good, None if overdue else self.newer_good(one, now))
+
+    def newer_good(self, one: Backup, now: int) -> int | None:
+        """When the first good one that was created after it ended, of those that have by now."""
+        own = self.fleet.by_machine[one.machine]
+        ends = [
+            other.ended
+            for other in own
+            if other.created > one.created and other.good and other.ended is not None and other.ended <= now
+        ]
+        return min(ends, default=None)
 
     def told(self, since: int, until: int) -> set[tuple[str, str]]:
         """The ends that have to be told, as id and outcome: of all that ended badly in that time."""
