@@ -1,7 +1,8 @@
 """The pages of the documentation that nobody writes twice, as hooks of MkDocs (`mkdocs.yml`).
 
 Some are carried over from elsewhere in the repository; the reference of the settings is made of their models, and
-the runbook of what messages advise. What each setting means is in `docs/meanings.toml`.
+the runbook of what messages advise. What each setting means is in `docs/meanings.toml`, what each of our own error
+codes means in `docs/codes.toml`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from vaultbell.raw_settings import BY_FILE, CONFIG, FILE_KEYS, VARIABLES
 
 TOP = Path(__file__).parents[1]
 MEANINGS = TOP / "docs" / "meanings.toml"
+CODES = TOP / "docs" / "codes.toml"
 CARRIED: Mapping[str, str] = {
     "observability.md": "infra/observability/README.md",
     "deploy.md": "infra/README.md",
@@ -120,6 +122,12 @@ def meanings() -> dict[str, dict[str, str]]:
         return tomllib.load(file)
 
 
+def our_codes() -> dict[str, dict[str, str]]:
+    """What each of our own error codes is answered by (`answer`), means (`means`), and asks of one (`do`)."""
+    with CODES.open("rb") as file:
+        return tomllib.load(file)
+
+
 def reference() -> str:
     """The page of the settings."""
     told = meanings()
@@ -176,7 +184,7 @@ def default(field: FieldInfo, hint: object) -> str:
 
 
 def runbook() -> str:
-    """The page of what to do, by outcome and by error code."""
+    """The page of what to do, by outcome, by the cloud's error code and by ours."""
     codes = (f"{number:04}" for number in range(10_000))
     general = advice.next_step("failed")
     steps = {code: step for code in codes if (step := advice.next_step("failed", f"BackupService.{code}")) != general}
@@ -184,6 +192,8 @@ def runbook() -> str:
     lines += [f"| `{name}` | {step} |" for name in OutcomeName if (step := advice.next_step(name))]
     lines += ["\n## By error code\n", "| code | what to do |", "| --- | --- |"]
     lines += [f'| <span id="{code}"></span>`BackupService.{code}` | {step} |' for code, step in sorted(steps.items())]
+    lines += [_OUR_CODES, "| code | answer | what it means | what to do |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{code}` | {told['answer']} | {told['means']} | {told['do']} |" for code, told in our_codes().items()]
     return "\n".join(lines) + "\n"
 
 
@@ -250,4 +260,9 @@ _RUNBOOK = """# Runbook
 
 A message says what to do next. These are the same steps, for when you have only the code. `vaultbell lookup` with the
 task's id shows its record, and `vaultbell explain` why it rang.
+"""
+_OUR_CODES = """
+## By code of an answer
+
+These stand in `error.code` of an answer, in a report's lines, in the log, and in the dead letters of a queue.
 """

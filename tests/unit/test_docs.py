@@ -146,6 +146,21 @@ def test_the_runbook_has_every_step_that_a_message_may_advise() -> None:
     assert [name for name in OutcomeName if (step := advice.next_step(name)) and step not in page] == []
 
 
+def test_the_runbook_has_every_code_that_an_answer_may_have() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in sorted((TOP / "function" / "vaultbell").rglob("*.py")))
+    ways = (
+        r'code(?:: str)? ?= ?"(\w+)"',  # of an InvalidEvent, or of a class of errors
+        r'error ?= ?\("(\w+)"|result\.error\), \("(\w+)"',
+        r'of_crash\(\d+, "(\w+)"',
+        r'(?:dead|failed)\(letter, "(\w+)"',
+    )
+    said = {word for found in re.findall("|".join(ways), code) for word in found}
+    never = {"", "error", "missing", "refused"}  # no word; the root; an outcome; what a receipt tells
+    assert set(pages.our_codes()) == said - never
+    page = pages.runbook()
+    assert "| `undeliverable` | 424 | a channel refused" in page
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation as it is built: every warning is an error."""
