@@ -34,7 +34,8 @@ OURS = ("OS_", "VAULTBELL_", "CBR_", "RUNTIME_PROJECT_ID", "PYTHON")
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without proxies and settings, and these."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(OURS) and not k.lower().endswith("_proxy")}
-    return {**kept, **settings}
+    # what a library keeps between two runs (stevedore does), it keeps here
+    return {**kept, "XDG_CACHE_HOME": str(BUILD / "cache"), **settings}
 
 
 def cpus() -> tuple[set[int], set[int]]:
@@ -75,7 +76,6 @@ class Lab:
     """Everything that measurements share; a context manager. `quick`: a tenth of the time, and of the certainty."""
 
     quick: bool = False
-    million: bool = False
     _stack: ExitStack = field(default_factory=ExitStack)
     _port: int = 0
     url: str = ""

@@ -113,14 +113,15 @@ def threads(lab: Lab, found: Found) -> None:
             Finding(f"events/s with 20 ms per remote call, {number} threads ÷ ({number} / 40 ms)", due,
                     [rate / best for rate in rates["ours", 20, number]], at_most=False)
         )  # fmt: skip
-    head = (
-        "events a second",
-        *(f"{number} thread{'s' * (number > 1)}, {ms} ms" for ms in (0, 20) for number in counts),
-    )
-    rows = [
-        (NAMES[name], *(told(median(rates[name, ms, number])) for ms in (0, 20) for number in counts))
-        for name in workers
-    ]
+    head = ("events a second", NAMES["bare"], NAMES["ours"], "÷ the floor", NAMES["urllib3"], "÷ the floor")
+    rows = []
+    for milliseconds in (0, 20):
+        for number in counts:
+            bare, ours, urllib3 = (rates[name, milliseconds, number] for name in ("bare", "ours", "urllib3"))
+            rows.append(
+                (f"{number} thread{'s' * (number > 1)}, {milliseconds} ms a call", told(median(bare)),
+                 told(median(ours)), spread(ratios(ours, bare)), told(median(urllib3)), spread(ratios(urllib3, bare)))
+            )  # fmt: skip
     found.tables.append(Table("Threads, as a library", head, rows))
     series = {NAMES[name]: [(float(number), median(rates[name, 20, number])) for number in counts] for name in workers}
     series["20 ms twice an event, and nothing else"] = [(float(number), number / 0.04) for number in counts]
