@@ -8,36 +8,54 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
 import pages
-from vaultbell import advice, cli, settings
+from vaultbell import advice, cli, settings, sources
+from vaultbell.errors import InvalidEvent
+from vaultbell.events import Event
 from vaultbell.outcome import OutcomeName
 from vaultbell.raw_settings import BY_FILE, CONFIG, VARIABLES
 
 TOP = Path(__file__).parents[2]
 PAGES = sorted((TOP / "docs").glob("*.md"))
-TEXTS = [*PAGES, TOP / "README.md", TOP / "CONTRIBUTING.md"]
+CARRIED = [TOP / origin for origin in pages.CARRIED.values()]
+TEXTS = [*PAGES, *CARRIED, TOP / "README.md", TOP / "events" / "README.md"]
 NEEDED = {
     "OS_REGION_NAME": "eu-de",
     "OS_PROJECT_ID": "0123456789abcdef0123456789abcdef",
     "OS_TOKEN": "token",
 }
 GIVEN = {"SMTP_URL": "smtps://bell:secret@mail.example.org", "OPS_SECRET": "whsec_" + "YW5vdGhlci1zZWNyZXQtYW5k" * 2}
+SECTIONS = {  # of the page of the doors, by the name of the source
+    "plain": "Plain JSON",
+    "events": "Plain JSON",
+    "cloudevents": "CloudEvents",
+    "pubsub": "Pub/Sub push",
+    "smn": "SMN over HTTP",
+    "ces": "Cloud Eye alarms",
+    "cts": "CTS traces",
+    "timer": "Sweep",
+    "roll_call": "Roll call",
+    "smn-trigger": "FunctionGraph's triggers",
+    "stream": "FunctionGraph's triggers",
+}
 FENCED = re.compile(r"^```(\S+)( .*)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def named(path: Path) -> str:
-    return path.name
+    return str(path.relative_to(TOP))
 
 
 def coded(text: str) -> list[str]:
     """Every line of code in a text: those of blocks, indented ones, and what stands in a line between backticks."""
-    blocks = [line for _, _, block in FENCED.findall(text) for line in block.splitlines()]
+    blocks = [line for _, _, block in FENCED.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     plain = FENCED.sub("", text)
     return [*blocks, *re.findall(r"^    (.+)$", plain, re.MULTILINE), *re.findall(r"`([^`\n]+)`", plain)]
 
@@ -102,6 +120,29 @@ def _is_known(said: str) -> bool:
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     inner = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     return next((dict(action.choices) for action in inner), {})
+
+
+def posts() -> list[str]:
+    lines = [line.strip() for text in TEXTS for line in coded(text.read_text("utf-8"))]
+    return sorted(
+        {line[line.index("curl ") :] for line in lines if "curl " in line and ":8080/" in line and " -d " in line}
+    )
+
+
+@pytest.mark.parametrize("line", posts())
+def test_an_event_that_is_posted_is_understood(line: str) -> None:
+    words = shlex.split(line)
+    given = list(pairwise(words))
+    headers = dict(text.lower().split(": ") for option, text in given if option == "-H")
+    (data,) = (text for option, text in given if option == "-d")
+    body = (TOP / data[1:]).read_bytes() if data.startswith("@") else data.replace("…", str(UUID(int=1))).encode()
+    assert not [item for item in sources.decode(Event(body, headers)).items if isinstance(item, InvalidEvent)]
+
+
+def test_every_door_has_a_section() -> None:
+    page = (TOP / "docs" / "doors.md").read_text("utf-8")
+    assert {source.name for source in sources.SOURCES} == SECTIONS.keys()
+    assert [title for title in SECTIONS.values() if f"\n## {title}\n" not in page] == []
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=named)
