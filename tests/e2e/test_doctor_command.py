@@ -26,8 +26,10 @@ from standin.server import Server
 from standin.sinks import Mailbox, Receiver
 from standin.state import PROJECT, Answer
 from vaultbell.cli import doctor
+from vaultbell.cli.checks import ways
 from vaultbell.platforms.queue.broker import Broker, connected
 from vaultbell.platforms.queue.letter import Letter
+from vaultbell.transport import Transport
 
 DAY = timedelta(days=1)
 SECRETS = ("standin-password", "mail-pa55word", "redis-pa55word", "hidden-path", "whsec_")
@@ -94,8 +96,9 @@ def only(findings: list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def test_where_all_is_in_order_each_thing_has_an_ok_and_nobody_is_told(
-    new_desk: NewDesk, clocked: Clocked, authority: Authority, tmp_path: Path
+    new_desk: NewDesk, clocked: Clocked, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ways, "smn", lambda _region: (Transport(ca_file=authority.file), f"{clocked.url}/"))
     task = clocked.cloud.outcome("failed")["id"]
     tls = authority.certificate(lasts=100 * DAY)
     with (
@@ -136,6 +139,8 @@ def test_where_all_is_in_order_each_thing_has_an_ok_and_nobody_is_told(
         "channel email: 127.0.0.1 lets us in (STARTTLS, log-in); no mail was sent",
         "channel email: TLS: ",
         "heartbeat: 127.0.0.1 is reached",
+        "SMN in eu-de: 127.0.0.1 is reached",
+        "SMN in eu-de: TLS: the certificate of its own is trusted",
         "store: 127.0.0.1 answers, and lets us write",
         "platform: ",
     ):
@@ -346,7 +351,25 @@ def test_a_clock_that_is_off_is_told(
     assert words in told[1]
 
 
+def test_a_cloud_without_tls_is_warned_of(desk: Desk) -> None:
+    assert only(found(desk)["API 127.0.0.1: TLS"]) == (
+        "warning",
+        "it is not https: whoever sits on the way can read what proves us to the cloud",
+    )
+
+
 # Ways out
+
+
+def test_where_certificates_of_smn_come_from_has_to_be_reached(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    way, url = ways.smn("eu-de")
+    assert url == "https://smn.eu-de.otc.t-systems.com/"
+    monkeypatch.setattr(ways, "smn", lambda _region: (way, f"https://127.0.0.1:{unused()}/"))
+    topics = f"urn:smn:eu-de:{PROJECT}:backups,urn:smn:eu-de:{PROJECT}:more"
+    (finding,) = found(desk, VAULTBELL_SMN_TOPICS=topics)["SMN in eu-de"]
+    assert finding["level"] == "failure"
+    assert "let it be reached" in finding["to_do"]
+    assert "SMN in eu-de" not in found(desk, VAULTBELL_SMN_TOPICS=topics, VAULTBELL_PLATFORM="functiongraph")
 
 
 @pytest.mark.parametrize(

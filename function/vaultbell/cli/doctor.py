@@ -1,9 +1,10 @@
 """Look whether everything is in order: the settings, the cloud, each channel, and what else is set. Nobody is told.
 
-Looked at are the settings and the files of secrets; the log-in, the task list and one task, the cloud's certificates
-and clock; each channel's address and certificate (of a mail server also the log-in; no mail is sent); the heartbeat's
-address, which is not called; the topics of SMN, the shared store, the proxies, what the platform tells of itself, and,
-with --queue, the broker. A line says for each how it stands, and what to do.
+Looked at are the settings and the files of secrets; the log-in, the task list and one task, the vaults and policies
+where they are asked for, the cloud's certificates and clock; each channel's address and certificate (of a mail server
+also the log-in; no mail is sent); the heartbeat's address, which is not called; the topics of SMN and its host, the
+shared store, the proxies, what the platform tells of itself, and, with --queue, the broker. A line says for each how it
+stands, and what to do.
 """
 
 from __future__ import annotations

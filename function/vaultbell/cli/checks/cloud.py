@@ -50,8 +50,15 @@ def hosts(bell: Bell) -> Iterator[Check]:
             bases.setdefault(urlsplit(base)[:2], ("IAM", base))
     for name, base in bases.values():
         thing = f"{name} {urlsplit(base).hostname}"
-        yield Check(thing, partial(ways.look, thing, cbr.http, base), REACH)
+        yield Check(thing, partial(_host, thing, cbr.http, base), REACH)
         yield Check(f"{thing}: clock", partial(_clock, thing, cbr.http, base), REACH)
+
+
+def _host(thing: str, http: Transport, base: str, budget: Budget) -> Iterator[Finding]:
+    yield from ways.look(thing, http, base, budget)
+    if base.startswith("http:"):
+        words = "it is not https: whoever sits on the way can read what proves us to the cloud"
+        yield warning(f"{thing}: TLS", words, "Give OS_AUTH_URL and CBR_ENDPOINT as https://…")
 
 
 def _lent(_budget: Budget) -> Iterator[Finding]:

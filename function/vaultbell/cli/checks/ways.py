@@ -12,6 +12,7 @@ from vaultbell.budget import Budget
 from vaultbell.channels import apprise
 from vaultbell.channels.email import Email
 from vaultbell.cli.checks import Check, Finding, failure, ok, warning
+from vaultbell.cloud.endpoints import domain_of
 from vaultbell.raw_settings import host_of
 from vaultbell.settings import AppriseChannel, EmailChannel, Settings, WebhookChannel
 from vaultbell.text import one_line
@@ -19,11 +20,12 @@ from vaultbell.transport import PORTS, Transport
 
 SOON, VERY_SOON = timedelta(days=30), timedelta(days=7)
 REACH = "See that its address is right, that it can be reached from here, and that the channel's ca_file knows its CA."
+SMN = "Messages of SMN prove themselves by a certificate from there: let it be reached from here, or none is believed."
 MAIL = "Check the mail server's address, user and password, and that it can be reached from here."
 
 
 def checks(settings: Settings) -> Iterator[Check]:
-    """Each channel, and the heartbeat's address. Nobody is told anything."""
+    """Each channel, the heartbeat's address, and where SMN's certificates come from. Nobody is told anything."""
     for name, channel in settings.channels.items():
         thing = f"channel {name}"
         match channel:
@@ -40,6 +42,15 @@ def checks(settings: Settings) -> Iterator[Check]:
     if settings.heartbeat_url:
         way, url = Transport(name="VAULTBELL_HEARTBEAT_URL"), settings.heartbeat_url.get_secret_value()
         yield Check("heartbeat", partial(look, "heartbeat", way, url), REACH)
+    if settings.platform != "functiongraph":  # which vouches for its own trigger
+        for region in sorted({topic.split(":")[2] for topic in settings.smn_topics}):
+            thing, (way, url) = f"SMN in {region}", smn(region)
+            yield Check(thing, partial(look, thing, way, url), SMN)
+
+
+def smn(region: str) -> tuple[Transport, str]:
+    """The way to the host whose certificates prove the messages of SMN, as the door goes it."""
+    return Transport(allow_private=False, name="VAULTBELL_SMN_TOPICS"), f"https://smn.{region}.{domain_of(region)}/"
 
 
 def _way(name: str, channel: WebhookChannel | EmailChannel) -> Transport:
