@@ -91,7 +91,9 @@ def test_what_could_not_be_read_is_told_and_counts(desk: Desk, cloud: Cloud, rec
     assert receiver.requests == []
 
 
-@pytest.mark.parametrize("given", [("--period", "soon"), ("--period", "0h"), ("--project", "../x")])
+@pytest.mark.parametrize(
+    "given", [("--period", "soon"), ("--period", "0h"), ("--project", "../x"), ("--project", "f" * 32)]
+)
 def test_a_mistake_is_named(desk: Desk, given: tuple[str, str]) -> None:
     done = desk("roll-call", *given)
     assert (done.status, done.out) == (2, "")

@@ -50,6 +50,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise SettingsError("nobody wants a roll call: give a channel `roll_call: true`, or see it with --dry-run")
     heard = saved.Heard()
     report = _called(_for_nobody(bell, heard) if options.dry_run else saved.overheard(bell, heard), asked)
+    if report.status == 403 and (refused := report.results[0].error):
+        raise SettingsError(refused[1])
     told = next((told for told in heard.values() if told.type == roll_call.TYPE), None)
     zone = ZoneInfo(found.tz) if found.tz else None
     if options.json:
