@@ -165,6 +165,30 @@ def test_a_file_that_is_not_there_is_wrong_use(desk: Desk, tmp_path: Path) -> No
     assert (done.status, done.err) == (2, "vaultbell: the log cannot be read: No such file or directory\n")
 
 
+def test_an_outcome_that_there_is_not_is_wrong_use(desk: Desk) -> None:
+    done = desk("tail", "--outcome", "fialed")
+    assert (done.status, done.out) == (2, "")
+    assert "timed_out" in done.err
+
+
+def test_a_full_disk_is_not_taken_for_a_log_that_cannot_be_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"line\n")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vaultbell.cli", "tail", str(log)],
+            env=environment({"PYTHONPATH": str(FUNCTION)}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        3,
+        b"vaultbell: what came of it cannot be printed: No space left on device\n",
+    )
+
+
 def test_what_the_function_really_writes_is_understood(
     desk: Desk, cloud: Cloud, receiver: Receiver, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from vaultbell import strict_json
 from vaultbell.cli.consume import count
 from vaultbell.cli.terminal import FileName, paint
 from vaultbell.errors import InvalidEvent, SettingsError
+from vaultbell.outcome import OutcomeName
 from vaultbell.report import JSON, Object
 from vaultbell.text import one_line
 
@@ -35,7 +36,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", default="-", action=FileName, help="the log")
     parser.add_argument("--follow", "-f", action="store_true", help="go on as it is written, and into its successor")
     parser.add_argument("--lines", metavar="N", type=count, help="begin with the last N of those that are shown")
-    parser.add_argument("--outcome", metavar="OUTCOME", action="append", help="tasks of this outcome; may be repeated")
+    parser.add_argument(
+        "--outcome",
+        choices=[name.value for name in OutcomeName],
+        metavar="OUTCOME",
+        action="append",
+        help="tasks of this outcome; may be repeated",
+    )
     parser.add_argument(
         "--channel", metavar="NAME", action="append", help="tasks that this channel was told, or is owed; likewise"
     )
@@ -49,19 +56,21 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     wanted = _Wanted(frozenset(options.outcome or ()), frozenset(options.channel or ()), options.failed, options.json)
     path = None if options.file == "-" else Path(options.file)
     follow = options.follow and path is not None  # the standard input is followed to its end anyhow
-    try:
-        with path.open("rb") if path else sys.stdin.buffer as log:
-            begin = wanted.shown(_read(log, whole=follow))
-            for line in deque(begin, options.lines) if options.lines else begin:
+    with _opened(path) as log:
+        begin = wanted.shown(_read(log, whole=follow))
+        for line in deque(begin, options.lines) if options.lines else begin:
+            print(line, flush=True)
+        if path and follow:
+            for line in wanted.shown(_followed(path, log)):
                 print(line, flush=True)
-            if path and follow:
-                for line in wanted.shown(_followed(path, log)):
-                    print(line, flush=True)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise SettingsError(f"the log cannot be read: {error.strerror}") from None
     return 0
+
+
+def _opened(path: Path | None) -> BinaryIO:
+    try:
+        return path.open("rb") if path else sys.stdin.buffer
+    except OSError as error:
+        raise SettingsError(f"the log cannot be read: {error.strerror}") from None
 
 
 def _read(log: BinaryIO, *, whole: bool) -> Iterator[bytes]:
