@@ -21,7 +21,7 @@ from standin import Cloud, ports
 from standin.sinks import Receiver
 from vaultbell import compose
 from vaultbell.platforms.queue.broker import Broker, connected
-from vaultbell.platforms.queue.consumer import DRAIN_SECONDS, Consumer
+from vaultbell.platforms.queue.consumer import CUT_SECONDS, DRAIN_SECONDS, Consumer
 from vaultbell.platforms.queue.letter import Letter
 from vaultbell.settings import load
 
@@ -125,7 +125,7 @@ def test_told_to_stop_under_load_everything_is_rung_or_back_in_its_queue(
 
 
 def test_what_cannot_be_finished_is_handed_back_before_a_platform_kills() -> None:
-    assert DRAIN_SECONDS + 0.5 < 10
+    assert DRAIN_SECONDS + CUT_SECONDS < 10
 
 
 def test_a_broker_that_says_nothing_does_not_hold_up_the_end(settings: dict[str, str]) -> None:

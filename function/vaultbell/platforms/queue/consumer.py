@@ -30,6 +30,7 @@ ATTEMPTS_MOST = 100  # two days, up the ladder
 WAITING_MOST = timedelta(days=30)  # for a task to end; after that, each look at it is an attempt
 TICK_SECONDS = 0.5
 DRAIN_SECONDS = 9.0  # platforms kill after 10
+CUT_SECONDS = 0.5  # for which the end of a link is waited for: it hands back, and with TLS it waits for the broker
 PAUSE_LEAST, PAUSE_MOST = 0.5, 30.0  # before a lost broker is sought again
 
 # Who has been told one of these is owed no more when the message comes again: no later word on the task will come.
@@ -124,9 +125,13 @@ class Consumer:
         for worker in workers:
             worker.join(max(0.0, until - time.monotonic()))
         left = [worker for worker in workers if worker.is_alive()]
-        for worker in left:
-            if link := self._links.get(worker.ident or 0):
-                threading.Thread(target=link.cut, daemon=True).start()  # of TLS, it waits for the broker's word
+        links = filter(None, (self._links.get(worker.ident or 0) for worker in left))
+        cuts = [threading.Thread(target=link.cut, daemon=True) for link in links]
+        for cut in cuts:
+            cut.start()
+        until = time.monotonic() + CUT_SECONDS
+        for cut in cuts:
+            cut.join(max(0.0, until - time.monotonic()))
         log(logging.INFO, "stopped", handed_back=len(left))
         return not left
 
