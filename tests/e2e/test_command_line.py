@@ -175,6 +175,27 @@ def test_a_file_that_holds_nothing_of_use_costs_a_line(
         assert len(done.err.splitlines()) == 1
 
 
+def test_what_the_log_has_to_say_is_said_for_the_eye_and_beside_the_output(cloud: Cloud, receiver: Receiver) -> None:
+    receiver.answer("/alive", 410)
+    done = subprocess.run(
+        [sys.executable, "-m", "vaultbell.cli", "sweep", "--json"],
+        env=environment(
+            cloud.env()
+            | {
+                "PYTHONPATH": str(FUNCTION),
+                "VAULTBELL_WEBHOOK_URL": receiver.url,
+                "VAULTBELL_HEARTBEAT_URL": f"{receiver.url}/alive",
+            }
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, json.loads(done.stdout)["results"]) == (0, [])
+    assert re.fullmatch(r"[\d:]+ WARNING no heartbeat status=410 trace_id=\w+\n", done.stderr)
+
+
 # Ended half-way
 
 

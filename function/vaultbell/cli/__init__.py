@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import ModuleType
 
 try:
+    from vaultbell import observability, telemetry
     from vaultbell.cli import (
         completion,
         consume,
@@ -73,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, _leave)
     try:
         _open_streams()
+        if argv is None:
+            telemetry.start("WARNING", observability.formatter("text"))
         options = parser().parse_args(argv)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that a terminal has not

@@ -25,7 +25,7 @@ from vaultbell.errors import SettingsError
 from vaultbell.events import Sweep
 from vaultbell.handling import Handling
 from vaultbell.outcome import OutcomeName
-from vaultbell.report import JSON, Object, Report
+from vaultbell.report import JSON, Object, Report, Result
 from vaultbell.routing import Selection
 from vaultbell.sources import plain, timer
 from vaultbell.sweep import Window
@@ -78,10 +78,11 @@ def _ring(bell: Bell, asked: Sweep, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report.as_json(), indent=2))
         return _status(report, len(report.results))
-    tasks = [result for result in report.results if result.outcome and result.outcome != OutcomeName.UNVERIFIED]
+    tasks = [result for result in report.results if _is_task(result)]
     for result in tasks:
-        print(saved.line_of(result._replace(error=None), heard))
-    _conclude(report, f"{len(tasks)} rang")
+        print(saved.line_of(result, heard))
+    owed = sum(bool(result.owed) for result in tasks)
+    _conclude(report, f"{len(tasks)} rang{f', {owed} of them not everywhere' if owed else ''}")
     return _status(report, len(report.results))
 
 
@@ -97,9 +98,13 @@ def _swept(bell: Bell, asked: Sweep, budget: Budget) -> Report:
     return Report(tuple(line.result for line in lines), batch=True, swept=swept)
 
 
+def _is_task(result: Result) -> bool:
+    return result.outcome not in (None, OutcomeName.UNVERIFIED)
+
+
 def _conclude(report: Report, rings: str) -> None:
     for result in report.results:
-        if result.error:
+        if result.error and not _is_task(result):  # a task says on its own line who was not told
             print(f"vaultbell: {one_line(result.error[1])}", file=sys.stderr)
     if report.swept:
         begin, end = times.plain(report.swept.start), times.plain(report.swept.end)
