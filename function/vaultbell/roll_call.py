@@ -107,10 +107,12 @@ class _Work:
             self._known.add((project.project_id, log.id))
         self._rows += 1
         outcome = classify(log, rules, covered.end)
-        ended = log.status not in UNFINISHED
-        if ended and visible_at(log, covered, covered.end - covered.start) not in covered:
-            return
         is_backup, resource = log.operation_type in (None, watching.BACKUP), log.extra_info.resource.id
+        visible = visible_at(log, covered, covered.end - covered.start)
+        if log.status not in UNFINISHED and visible not in covered:
+            if is_backup and resource and visible >= covered.end:  # it was under way when that time ended
+                self._tried.add(resource)
+            return
         (self._counts if is_backup else self._others)[outcome.name] += 1
         if is_backup and resource:
             self._tried.add(resource)

@@ -144,6 +144,15 @@ def test_a_day_is_told_in_one_message_to_the_channels_that_want_it(house: House)
     assert [(one["type"], one["data"]["failures_in_row"]) for one in data["members"]] == [("cbr.task.failed", 1)]
 
 
+def test_what_was_under_way_when_the_day_ended_is_not_without_a_backup(house: House) -> None:
+    house.vault({"id": "id-a", "name": "a"}, {"id": "id-b", "name": "b"}, name="daily")
+    house.ended("a", END + timedelta(minutes=10), created_at=END - timedelta(minutes=10))
+    house.ended("b", END + timedelta(minutes=10), created_at=END + timedelta(minutes=5))
+    house.call()
+    assert [one["resource_name"] for one in house.data["roll_call"]["without_backup"]] == ["b"]
+    assert not any(house.data["roll_call"]["counts"].values())
+
+
 def test_the_mail_says_what_is_at_risk_since_when_and_what_to_do(house: House) -> None:
     house.vault({"id": "id-db", "name": "db"}, {"id": "id-app", "name": "app"}, name="daily")
     house.ended("db", NOON - 2 * DAY)

@@ -319,6 +319,8 @@ class Ledger:
             elif one.ended is not None and since <= one.ended < until:
                 outcome = one.outcome
             else:
+                if one.ended is not None and one.ended >= until:  # it was under way when the day ended
+                    tried.add(one.machine)
                 continue
             counts[outcome] += 1
             tried.add(one.machine)
