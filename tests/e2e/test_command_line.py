@@ -203,19 +203,20 @@ def test_ctrl_c_ends_a_command_whatever_hangs(cloud: Cloud, receiver: Receiver) 
     for _ in range(3):
         cloud.outcome("failed", ended_at=datetime.now(UTC) - timedelta(hours=1))
     receiver.answer(kind="hang", seconds=60)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vaultbell.cli", "sweep", "--since", "2h"],
-        env=environment(
-            cloud.env()
-            | {"PYTHONPATH": str(FUNCTION), "VAULTBELL_WEBHOOK_URL": receiver.url, "VAULTBELL_HISTORY": "false"}
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    receiver.wait_for(2, 30)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=8) == (b"", b"")  # a try lasts 10 s, and there are three
-    assert process.returncode == cli.INTERRUPTED
+    command = [sys.executable, "-m", "vaultbell.cli", "sweep", "--since", "2h"]
+    more = {"PYTHONPATH": str(FUNCTION), "VAULTBELL_WEBHOOK_URL": receiver.url, "VAULTBELL_HISTORY": "false"}
+    env, pipe = environment(cloud.env() | more), subprocess.PIPE
+    # a shell starts what is to run behind it deaf to Ctrl-C, and so is whatever that starts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe) as process:
+        signal.signal(signal.SIGINT, before)
+        try:
+            receiver.wait_for(2, 30)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=8) == (b"", b"")  # a try lasts 10 s, and there are three
+            assert process.returncode == cli.INTERRUPTED
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_ends_a_command_before_it_has_begun() -> None:

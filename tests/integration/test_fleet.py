@@ -11,7 +11,7 @@ from soak import fleet
 from standin.fleet import HOUR
 
 
-@pytest.mark.parametrize("seed", [3, 6, 7])
+@pytest.mark.parametrize("seed", [3, 6])
 def test_what_is_told_of_a_fleet_is_what_its_own_ledger_says(seed: int) -> None:
     found = fleet.soak(seed, machines=40, days=10, period=3 * HOUR, lookback=3)
     assert found.deviations == []

@@ -227,7 +227,7 @@ def slot_of(
     return ids.setdefault(notification.id, due)
 
 
-@examples(max_examples=25, deadline=None)
+@examples(max_examples=15, deadline=None)
 @given(
     worlds(),
     st.sampled_from([26 * 60, 30 * 60, 500]),
