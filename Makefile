@@ -31,7 +31,7 @@ run: $(READY) ## The function on PORT (8080), with the settings of the environme
 	$(BIN)/functions-framework --source function/main.py --target handle --port $(PORT)
 
 test: $(READY) ## Every test
-	$(BIN)/pytest --numprocesses 3 --dist loadfile  # they wait more than they work
+	$(BIN)/pytest --numprocesses 4 --dist loadfile  # they wait more than they work
 
 # BENCH=--quick for a minute's look, which writes nothing; BENCH='--only warm cold' for parts of it.
 bench: package build/bench/product/.ready build/bench/peers/.ready ## What it costs beside its peers: tests/bench/RESULTS.md
