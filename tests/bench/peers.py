@@ -300,9 +300,10 @@ class OtcExtensions:
     """The SDK of the Open Telekom Cloud (otcextensions on openstacksdk, one token), and `requests.post`."""
 
     def __init__(self, url: str, ca_file: str | None) -> None:
-        import openstack  # type: ignore[import-not-found]  # noqa: PLC0415 - see above
-        import requests  # noqa: PLC0415
-        from otcextensions import sdk  # type: ignore[import-not-found]  # noqa: PLC0415
+        # what the other peers do not need they do not pay for; only the environment of the peers has these
+        import openstack  # type: ignore[import-not-found]  # noqa: PLC0415 - as said
+        import requests  # noqa: PLC0415 - as said
+        from otcextensions import sdk  # type: ignore[import-not-found]  # noqa: PLC0415 - as said
 
         if ca_file:
             os.environ["REQUESTS_CA_BUNDLE"] = ca_file

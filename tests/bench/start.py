@@ -5,6 +5,9 @@ of the peers, which lies in the folder with what it needs; `start.py STEP FOLDER
 one. The event comes on standard input; when all of it has been done, a line tells the seconds of CPU that it took.
 """
 
+# Each start pays for what it needs, when it needs it:
+# ruff: noqa: PLC0415
+
 import os
 import sys
 import time
@@ -26,9 +29,9 @@ class Context:
 
 def zipped() -> None:
     """Handle one event."""
-    import json  # noqa: PLC0415 - each pays for what it needs
+    import json
 
-    import index  # noqa: PLC0415
+    import index
 
     index.initializer(Context())
     index.handler(json.loads(sys.stdin.buffer.read()), Context())
@@ -36,23 +39,23 @@ def zipped() -> None:
 
 def stepped(last: str) -> None:
     """The same, with what it imports first imported by name, and no further than the last step."""
-    import gc  # noqa: PLC0415
+    import gc
 
     gc.disable()  # as index does
     for step in STEPS[: STEPS.index(last) + 1]:
         match step:
             case "pydantic":
-                from pydantic import BaseModel  # noqa: PLC0415
+                from pydantic import BaseModel
 
                 type("Model", (BaseModel,), {"__annotations__": {"name": str}})  # the first one loads the most of it
             case "requests":
-                import requests  # noqa: F401, PLC0415
+                import requests  # noqa: F401 - that it is imported is the step
             case "index":
-                import index  # noqa: PLC0415
+                import index
             case "initializer":
                 index.initializer(Context())
             case "event":
-                import json  # noqa: PLC0415
+                import json
 
                 index.handler(json.loads(sys.stdin.buffer.read()), Context())
 
@@ -65,7 +68,7 @@ def main(kind: str, folder: str) -> None:
     elif kind in STEPS:
         stepped(kind)
     else:
-        from peers import PEERS  # type: ignore[import-not-found]  # noqa: PLC0415 - a copy in the folder
+        from peers import PEERS  # type: ignore[import-not-found]  # a copy of it lies in the folder
 
         PEERS[kind](os.environ["BENCH_URL"], None).handle(sys.stdin.buffer.read())
     sys.stdout.write(f"handled {time.process_time()}\n")
