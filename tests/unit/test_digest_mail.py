@@ -8,7 +8,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from vaultbell import digest
+from vaultbell import advice, digest
 from vaultbell.channels.email import compose
 from vaultbell.notification import Notification
 from vaultbell.past import Past
@@ -77,3 +77,12 @@ def test_rows_have_as_many_cells_as_their_neighbours() -> None:
     cells = [[row.count("<td") for row in table.split("<tr>")[1:5]] for table in (first, second)]
     assert cells[0][:3] == [3, 3, 3]
     assert cells[1][0] == 3
+
+
+def test_what_to_do_is_said_for_each_outcome_where_it_is_not_the_same_for_all() -> None:
+    late = failed(1, "")._replace(outcome="overdue")
+    mail = compose(digest.of([late, failed(2, "")]), "bell@example.org", ["ops@example.org"], None)
+    body = mail.get_body(("plain",))
+    assert body
+    said = " ".join(body.get_content().split())
+    assert f"What to do: Overdue: {advice.next_step('overdue')} Failed: {advice.next_step('failed')}" in said

@@ -128,11 +128,19 @@ def tables(notification: Notification, zone: tzinfo | None = None) -> list[Table
             title=one_line(
                 f"{len(group.members)} with {group.error_code or 'no error code'} in {group.vault or 'no vault'}"
             ),
-            next_step=advice.next_step(group.members[0].outcome, group.error_code),
+            next_step=_next_step(group),
             rows=tuple(_row(member, zone) for member in group.members),
         )
         for group in digest.groups(notification.members)
     ] + more
+
+
+def _next_step(group: digest.Group) -> str | None:
+    """What to do about all of them; where that differs by outcome, for each."""
+    steps = {member.outcome: advice.next_step(member.outcome, group.error_code) for member in group.members}
+    if len(set(steps.values())) == 1:
+        return next(iter(steps.values()))
+    return " ".join(f"{outcome.replace('_', ' ').capitalize()}: {step}" for outcome, step in steps.items() if step)
 
 
 def _row(member: Notification, zone: tzinfo | None) -> tuple[str, str, str]:
